@@ -1,0 +1,82 @@
+import statistics
+
+import pytest
+
+from vitlab.report.runs import read_run
+from vitlab.report.summary import Stat, build_tables
+
+
+def tables(*folders):
+    return build_tables([read_run(folder) for folder in folders])
+
+
+def test_mean_and_deviation_against_the_standard_library():
+    values = [0.881, 0.9, 0.853, 0.87]
+    stat = Stat.of([*values, None])
+    assert stat.mean == pytest.approx(statistics.mean(values)) and stat.sd == pytest.approx(statistics.stdev(values))
+    assert stat.n == 4
+    assert Stat.of([0.5]) == Stat(0.5, None, 1) and Stat.of([None]) == Stat(None, None, 0)
+
+
+def test_rows_come_in_the_order_of_the_question_and_others_after(make_run):
+    (table,) = tables(*(make_run(approach) for approach in ("zeta", "vit_mae", "vit", "alpha", "cnn_simclr", "cnn")))
+    assert [row.name for row in table.rows] == ["CNN", "CNN + SimCLR", "ViT", "ViT + MAE", "alpha", "zeta"]
+    assert table.notes == []
+
+
+@pytest.mark.parametrize("other", [{"manifest_sha256": "cd" * 32}, {"dataset": "cheng"}, {"label_fraction": 0.1}])
+def test_what_must_not_be_averaged_gets_a_table_of_its_own(make_run, other):
+    found = tables(make_run(seed=0), make_run(seed=1), make_run(seed=0, folder="other", test_accuracy=0.1, **other))
+    assert sorted(row.n for table in found for row in table.rows) == [1, 2]
+    assert len(found) == 2 and len({table.title for table in found}) == 2
+
+
+def test_axes_are_rows_of_their_own(make_run):
+    (table,) = tables(make_run(), make_run("vit"), make_run(axes="lr=0.1"), make_run(axes="lr=0.1", seed=1))
+    assert [(row.name, row.axes, row.n) for row in table.rows] == [
+        ("CNN", "", 1),
+        ("CNN lr=0.1", "lr=0.1", 2),
+        ("ViT", "", 1),
+    ]
+
+
+def test_backbones_are_rows_of_their_own(make_run):
+    (table,) = tables(make_run(), make_run(folder="large", backbone="resnet50", test_accuracy=0.9), make_run("vit"))
+    assert [row.name for row in table.rows] == ["CNN (resnet18_half)", "CNN (resnet50)", "ViT"]
+
+
+def test_the_same_run_twice_is_refused_with_both_folders(make_run):
+    first, second = make_run(seed=3, fold=2), make_run(seed=3, fold=2, folder="copy")
+    with pytest.raises(ValueError, match="seed 3, fold 2 twice") as caught:
+        tables(first, second)
+    assert str(first) in str(caught.value) and str(second) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_pretraining_runs_are_no_rows(make_run):
+    pretraining = make_run("simclr_pretrain", task="pretrain")
+    assert [row.approach for table in tables(pretraining, make_run()) for row in table.rows] == ["cnn"]
+    assert tables(pretraining) == []
+
+
+def test_unequal_runs_are_said(make_run):
+    (table,) = tables(make_run(seed=0), make_run(seed=1), make_run("vit", seed=0))
+    assert table.notes == ["unequal runs: CNN has seed 0-1; ViT has seed 0"]
+    (table,) = tables(*(make_run(seed=0, fold=f, root="b") for f in (1, 2)), make_run("vit", fold=1, root="b"))
+    assert table.notes == ["unequal runs: CNN has fold 1-2 seed 0; ViT has fold 1 seed 0"]
+    runs = [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2), (0, 4), (7, 4)]
+    (table,) = tables(*(make_run(seed=s, fold=f, root="c") for s, f in runs), make_run("vit", fold=1, root="c"))
+    assert "CNN has fold 1-2 seed 0-2 and fold 4 seed 0, 7; ViT" in table.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"epochs": 50}, "CNN averages over runs of different epochs: 5, 50"),
+        ({"device": "H100"}, "seconds were taken on different devices: 1 x cpu (1 threads), H100"),
+        ({"test_auroc": None}, "CNN: not every run has test auroc; the others are averaged"),
+        ({"fold": 1}, "CNN averages over runs with and without folds, which test on different images"),
+    ],
+)
+def test_what_a_reader_has_to_know_is_noted(make_run, changes, note):
+    (table,) = tables(make_run(seed=0), make_run(seed=1, **changes))
+    assert table.notes == [note]

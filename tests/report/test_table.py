@@ -1,0 +1,217 @@
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vitlab.report.table import main
+
+# Known figures: mean 0.8, 0.9, 0.85 and sample deviations 0.1, none, 0.0141421...
+TEST_ACCURACY = {"cnn": [0.7, 0.8, 0.9], "cnn_simclr": [0.9], "vit_mae": [0.84, 0.86]}
+
+
+@pytest.fixture
+def logs(make_run, tmp_path):
+    for approach, values in TEST_ACCURACY.items():
+        pretrain = {"wall_seconds": 100.0, "images_seen": 50_000} if "_" in approach else None
+        for seed, value in enumerate(values):
+            seconds = 10.0 + 2 * seed
+            make_run(
+                approach, seed, test_accuracy=value, train_loss=0.01 * seed, pretrain=pretrain, wall_seconds=seconds
+            )
+    return tmp_path / "logs"
+
+
+def compare(capsys, *argv):
+    assert main([str(arg) for arg in argv]) == 0
+    return capsys.readouterr().out
+
+
+def test_json_has_the_fixed_form_and_the_known_figures(logs, capsys):
+    table = json.loads(compare(capsys, logs, "--format", "json"))
+    assert table["pairs"] == []
+    assert [(row["approach"], row["n"]) for row in table["rows"]] == [("cnn", 3), ("cnn_simclr", 1), ("vit_mae", 2)]
+    cnn, simclr, mae = table["rows"]
+    known = {"mean": pytest.approx(0.8), "sd": pytest.approx(0.1), "low": None, "high": None, "n_runs": 3}
+    assert cnn["test"]["accuracy"] == known
+    assert simclr["test"]["accuracy"] == {"mean": 0.9, "sd": None, "low": None, "high": None, "n_runs": 1}
+    assert mae["test"]["accuracy"]["sd"] == pytest.approx(0.0002**0.5)
+    assert cnn["train"]["loss"]["mean"] == pytest.approx(0.01) and cnn["val"]["mcc"]["mean"] == pytest.approx(0.6)
+    assert set(cnn["val"]) == {"loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece", "brier", "mcc"}
+    assert (cnn["name"], cnn["dataset"], cnn["manifest_sha256"]) == ("CNN", "phantom", "ab" * 32)
+    assert cnn["cost"]["seconds"] == {"mean": 12, "sd": 2} and mae["cost"]["seconds"]["mean"] == 111
+    assert mae["cost"]["images_seen"]["mean"] == 51_000
+
+
+def test_csv_has_the_same_figures_in_full(logs, capsys):
+    expected = json.loads(compare(capsys, logs, "--format", "json"))["rows"]
+    rows = list(csv.DictReader(io.StringIO(compare(capsys, logs, "--format", "csv"))))
+    assert len(rows) == len(expected)
+    for row, truth in zip(rows, expected, strict=True):
+        for split in ("train", "val", "test"):
+            for metric, figure in truth[split].items():
+                for kind in ("mean", "sd"):
+                    value = row[f"{split}_{metric}_{kind}"]
+                    assert (float(value) if value else None) == figure[kind]
+        assert (row["approach"], int(row["n"])) == (truth["approach"], truth["n"])
+        assert float(row["seconds_mean"]) == truth["cost"]["seconds"]["mean"]
+
+
+def test_terminal_fits_120_columns_and_is_aligned(logs, make_run, capsys):
+    make_run("an_approach_of_my_own_name", wall_seconds=123_456.0, images_seen=12_345_678)
+    text = compare(capsys, logs)
+    assert max(map(len, text.splitlines())) <= 120 and text.startswith("phantom (manifest abababab)\n")
+    head = next(line for line in text.splitlines() if "balanced acc." in line)
+    cnn = next(line for line in text.splitlines() if re.match(r"CNN +3 ", line))
+    assert cnn[head.index("accuracy") :].startswith("0.800 ± 0.100  0.750 ± 0.000")
+    assert cnn.endswith("1,000") and len(cnn) == len(head)
+    assert re.search(r"CNN \+ SimCLR +1  0\.900 +0\.750", text)
+    assert "note: unequal runs: CNN has seed 0-2; CNN + SimCLR has seed 0;" in text
+    assert "123,456" in text and "12,345,678" in text
+
+
+def test_markdown_is_one_table_of_equal_rows(logs, make_run, capsys):
+    make_run("a|b")
+    lines = [line for line in compare(capsys, logs, "--format", "markdown").splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1 and len(lines) == 6
+    assert lines[2].startswith("| CNN | 3 | 0.800 ± 0.100 |") and lines[5].startswith(r"| a\|b |")
+    assert re.fullmatch(r"\|---(\|---:)+\|", lines[1])
+
+
+def test_latex_is_booktabs_and_escaped(logs, make_run, capsys):
+    make_run("100%_best & #1 {x}")
+    text = compare(capsys, logs, "--format", "latex")
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert r"CNN & 3 & 0.800 $\pm$ 0.100 &" in text and r"100\%\_best \& \#1 \{x\} & 1" in text
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1
+
+
+def test_undefined_metrics_are_shown_as_missing_in_every_format(make_run, tmp_path, capsys):
+    make_run(test_auroc=None, metrics={"test": {"accuracy": 0.5}, "train": None})
+    for form in ("terminal", "markdown", "csv", "latex", "json"):
+        text = compare(capsys, tmp_path / "logs", "--format", form)
+        assert "nan" not in text.lower() and "None" not in text
+    assert json.loads(text)["rows"][0]["test"]["auroc"]["mean"] is None
+
+
+def test_tables_of_different_images_stay_apart(make_run, tmp_path, capsys):
+    make_run(test_accuracy=0.2)
+    make_run(dataset="cheng", manifest_sha256="cd" * 32, test_accuracy=0.4)
+    rows = json.loads(compare(capsys, tmp_path / "logs", "--format", "json"))["rows"]
+    found = [(row["dataset"], row["n"], row["test"]["accuracy"]["mean"]) for row in rows]
+    assert found == [("cheng", 1, 0.4), ("phantom", 1, 0.2)]
+    assert compare(capsys, tmp_path / "logs").count("approach") == 4
+    assert "cheng" not in compare(capsys, tmp_path / "logs", "--data", "phantom")
+
+
+def test_out_is_written_whole_in_the_format_of_its_ending(logs, tmp_path, capsys):
+    (tmp_path / "table.json").write_text("old")
+    assert compare(capsys, logs, "--out", tmp_path / "table.json") == ""
+    assert len(json.loads((tmp_path / "table.json").read_text())["rows"]) == 3
+    compare(capsys, "--out", tmp_path / "t.md", logs, "--format", "latex")
+    assert "booktabs" not in (tmp_path / "t.md").read_text() and r"\toprule" in (tmp_path / "t.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "t.md", "table.json"]
+
+
+def test_config_gives_options_and_the_command_line_wins(logs, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(f"dirs: [{logs}]\nformat: json\n")
+    assert len(json.loads(compare(capsys, "--config", tmp_path / "c.yaml"))["rows"]) == 3
+    assert compare(capsys, "--config", tmp_path / "c.yaml", "--format", "csv").startswith("approach,name")
+
+
+def test_unfinished_runs_are_named_and_left_out(logs, make_run, capsys):
+    stopped = make_run("vit")
+    (stopped / "results.json").unlink()
+    failed = make_run("vit", seed=1, status="failed")
+    assert main([str(logs)]) == 0
+    output = capsys.readouterr()
+    assert str(stopped) in output.err and str(failed) in output.err and "ViT  " not in output.out
+
+
+def test_notes_reach_stderr_where_the_format_has_no_place_for_them(logs, capsys):
+    main([str(logs), "--format", "json"])
+    assert "unequal runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--formt", "json"], "unknown option --formt, did you mean --format?"),
+        (["--format", "markdwon"], "unknown --format markdwon, did you mean markdown?"),
+        (["--format"], "expected one argument"),
+        (["--data", "phantm"], "no run on 'phantm', did you mean phantom?"),
+        (["nowhere"], "nowhere is not a folder"),
+        (["--out", "no/such/folder/t.md"], "there is no folder no/such/folder"),
+        (["--out", "."], "it is a folder"),
+        (["--config", "nowhere.yaml"], "there is no config file nowhere.yaml"),
+        (["--config", "bad.yaml"], "unknown option 'fromat', did you mean format?"),
+        (["--config", "worse.yaml"], "worse.yaml is not YAML"),
+        (["--config", "dirs.yaml"], "dirs must be a list of folders"),
+    ],
+)
+def test_mistakes_are_one_line(logs, tmp_path, monkeypatch, argv, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("fromat: json")
+    (tmp_path / "worse.yaml").write_text("a: [")
+    (tmp_path / "dirs.yaml").write_text("dirs: logs")
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)) as caught:
+        main([*argv, str(logs)] if argv != ["--format"] else argv)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_runs_says_what_to_do(make_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no folder lightning_logs here: train first"):
+        main([])
+    (tmp_path / "lightning_logs").mkdir()
+    with pytest.raises(ValueError, match="no finished run in lightning_logs: train first"):
+        main([])
+    make_run("simclr_pretrain", task="pretrain", root="lightning_logs")
+    with pytest.raises(ValueError, match="only pretraining"):
+        main([])
+    make_run(root="lightning_logs")
+    assert main([]) == 0 and "CNN" in capsys.readouterr().out
+
+
+def test_help_has_types_and_defaults(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0
+    assert "default: lightning_logs" in text and "terminal|markdown|csv|latex|json" in text and text.count("type:") == 5
+
+
+def vitlab(*argv, **env):
+    command = [sys.executable, "-m", "vitlab", "compare", *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | env, encoding="utf-8")
+
+
+def test_the_verb_by_the_shell(logs, make_run):
+    done = vitlab(logs, "--format", "json")
+    assert done.returncode == 0 and json.loads(done.stdout)["rows"][0]["test"]["accuracy"]["mean"] == pytest.approx(0.8)
+    wrong = vitlab("--formt", "json", logs)
+    assert wrong.returncode == 2 and wrong.stdout == ""
+    assert wrong.stderr == "vitlab compare: unknown option --formt, did you mean --format?\n"
+    (make_run("vit") / "results.json").write_text('{"approach": "v')
+    corrupt = vitlab(logs)
+    assert corrupt.returncode == 2 and "results.json" in corrupt.stderr and corrupt.stderr.count("\n") == 1
+
+
+def test_a_terminal_without_unicode_gets_plain_signs(logs):
+    done = vitlab(logs, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "0.800 +- 0.100" in done.stdout
+
+
+def test_a_hundred_runs_are_read_at_once(make_run, tmp_path):
+    for seed in range(25):
+        for approach in ("cnn", "cnn_simclr", "vit", "vit_mae"):
+            make_run(approach, seed)
+    start = time.perf_counter()
+    assert vitlab(tmp_path / "logs").returncode == 0
+    assert time.perf_counter() - start < 3  # 0.3 s on a quiet machine

@@ -1,0 +1,176 @@
+"""The whole way through the real command line: pretrain, fine-tune, results, comparison, resume, two processes."""
+
+import csv
+import json
+import math
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from vitlab.cli import main
+
+TINY_CNN = ["--model.backbone=resnet18", '--model.backbone_kwargs={"channels": [8, 8, 16, 16]}']
+TINY_VIT = ["--model.backbone=vit_tiny_patch16_224",
+            '--model.backbone_kwargs={"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2,'
+            ' "global_pool": "avg", "fc_norm": false}']  # fmt: skip
+TINY_DECODER = ["--model.decoder_dim=32", "--model.decoder_depth=1", "--model.decoder_heads=2"]
+
+POWER_CUT = """
+from lightning.pytorch import Callback
+
+class Cut(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.current_epoch == 2 and batch_idx == 1:
+            raise RuntimeError("power cut")
+"""
+
+
+def data_flags(folder):
+    return [
+        "--data.source=ImageFolder", f"--data.source.root={folder}", "--data.name=discs", "--data.image_size=32",
+        "--data.batch_size=8",
+    ]  # fmt: skip
+
+
+def fit(root, recipe, folder, *flags):
+    args = ["fit", "--config", f"configs/{recipe}.yaml", *data_flags(folder), f"--run.root={root}",
+            "--trainer.accelerator=cpu", *flags]  # fmt: skip
+    assert main(args) == 0
+    return root / "discs"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, image_folder):
+    """Train all four approaches with their pretraining; return the data set's run folder."""
+    root = tmp_path_factory.mktemp("runs")
+    short = ["--trainer.max_epochs=8"]
+    fit(root, "cnn", image_folder, *TINY_CNN, *short)
+    found = fit(root, "simclr_pretrain", image_folder, *TINY_CNN, "--trainer.max_epochs=4", "--probe.every_n_epochs=2")
+    fit(root, "cnn_simclr", image_folder, *TINY_CNN, *short, f"--model.weights={found}/simclr/seed0/backbone.safetensors")
+    fit(root, "vit", image_folder, *TINY_VIT, *short)
+    fit(root, "mae_pretrain", image_folder, *TINY_VIT, *TINY_DECODER, "--trainer.max_epochs=4")
+    fit(root, "vit_mae", image_folder, *TINY_VIT, *short, f"--model.weights={found}/mae/seed0/backbone.safetensors")
+    return found
+
+
+@pytest.mark.parametrize("approach", ["cnn", "cnn_simclr", "vit", "vit_mae"])
+def test_a_finished_run_leaves_what_the_contract_says(runs, approach, image_folder):
+    folder = runs / approach / "seed0"
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "metrics.csv", "predictions.csv", "results.json", "backbone.safetensors"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    with (folder / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    images = sorted(str(path.relative_to(image_folder)) for path in image_folder.rglob("*.png"))
+    assert sorted(row["path"] for row in rows) == images
+    for row in rows:
+        assert row["split"] == row["path"].split("/")[0] and row["label"] == row["path"].split("/")[1]
+        assert math.isclose(float(row["prob_top"]) + float(row["prob_bottom"]), 1, abs_tol=1e-5)
+    results = json.loads((folder / "results.json").read_text())
+    right = [row["split"] == "test" and float(row[f"prob_{row['label']}"]) > 0.5 for row in rows]
+    assert results["metrics"]["test"]["accuracy"] == pytest.approx(sum(right) / 16)
+    assert results["images_seen"] == 8 * 40 and results["epochs"] == 8
+    assert results["status"] == "finished" and results["flops_per_image"] > 0
+
+
+@pytest.mark.parametrize(("approach", "pretraining"), [("cnn_simclr", "simclr"), ("vit_mae", "mae")])
+def test_a_fine_tuning_carries_the_cost_of_its_pretraining(runs, approach, pretraining):
+    fine = json.loads((runs / approach / "seed0" / "results.json").read_text())["pretrain"]
+    own = json.loads((runs / pretraining / "seed0" / "results.json").read_text())
+    assert own["task"] == "pretrain" and own["metrics"] == {}
+    assert (fine["images_seen"], fine["wall_seconds"]) == (own["images_seen"], own["wall_seconds"]) == (160, own["wall_seconds"])
+    assert set(own["probe"]) == {"knn_accuracy", "linear_accuracy", "feature_std", "rankme"}
+
+
+def test_the_table_shows_the_four_approaches_and_their_figures(runs, capsys):
+    assert main(["compare", str(runs), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["approach"] for row in rows] == ["cnn", "cnn_simclr", "vit", "vit_mae"]
+    for row in rows:
+        own = json.loads((runs / row["approach"] / "seed0" / "results.json").read_text())["metrics"]
+        assert row["n"] == 1 and row["test"]["accuracy"]["mean"] == pytest.approx(own["test"]["accuracy"])
+        assert row["train"]["loss"]["mean"] == pytest.approx(own["train"]["loss"])
+
+
+def test_a_finished_run_is_not_written_over(runs, image_folder, capsys):
+    before = (runs / "cnn" / "seed0" / "results.json").read_bytes()
+    args = ["fit", "--config", "configs/cnn.yaml", *data_flags(image_folder), f"--run.root={runs.parent}"]
+    assert main(args) == 2
+    assert "--run.overwrite" in capsys.readouterr().err
+    assert (runs / "cnn" / "seed0" / "results.json").read_bytes() == before
+
+
+def test_test_and_validate_read_a_checkpoint_and_leave_the_run_alone(runs, image_folder, capsys):
+    run = runs / "cnn" / "seed0"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    expected = json.loads((run / "results.json").read_text())["metrics"]
+    for verb, split in (("validate", "val"), ("test", "test")):
+        args = [verb, "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
+        assert main(args) == 0
+        out = capsys.readouterr().out
+        shown = next(line for line in out.splitlines() if f"{split}/accuracy" in line)
+        assert f"{expected[split]['accuracy']:.4f}"[:5] in shown
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("recipe", ["cnn", "mae_pretrain"])
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, image_folder, recipe, monkeypatch):
+    (tmp_path / "power.py").write_text(POWER_CUT)
+    monkeypatch.syspath_prepend(tmp_path)
+    tiny = TINY_CNN if recipe == "cnn" else [*TINY_VIT, *TINY_DECODER]
+    name = {"cnn": "cnn", "mae_pretrain": "mae"}[recipe]
+    whole = fit(tmp_path / "whole", recipe, image_folder, *tiny, "--trainer.max_epochs=4") / name / "seed0"
+    parts = tmp_path / "parts"
+    args = ["fit", "--config", f"configs/{recipe}.yaml", *data_flags(image_folder), f"--run.root={parts}", *tiny,
+            "--trainer.accelerator=cpu"]  # fmt: skip
+    with pytest.raises(RuntimeError, match="power cut"):  # after two of four epochs
+        main([*args, "--trainer.max_epochs=4", "--trainer.callbacks+=power.Cut"])
+    run = parts / "discs" / name / "seed0"
+    assert not (run / "results.json").exists() and not (run / "predictions.csv").exists()
+    assert main([*args, "--trainer.max_epochs=4"]) == 2  # says that there is a stopped run
+    assert main([*args, "--trainer.max_epochs=4", "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]) == 0
+    read = {folder: [row for row in csv.DictReader((folder / "metrics.csv").open()) if row["train/loss"]] for folder in (whole, run)}
+    assert [row["train/loss"] for row in read[run]] == [row["train/loss"] for row in read[whole]]
+    ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (run, whole))
+    assert ours["metrics"] == theirs["metrics"] and ours["images_seen"] == theirs["images_seen"]
+
+
+def test_two_processes_equal_one_on_the_joined_batch(tmp_path, image_folder):
+    """Same losses as one process with twice the batch, and each test row once (SyncBatchNorm needs CUDA: a ViT)."""
+    losses = {}
+    for name, flags in {
+        "one": ["--data.batch_size=16", "--trainer.devices=1"],
+        "two": ["--data.batch_size=8", "--trainer.devices=2", "--trainer.strategy=ddp"],
+    }.items():
+        command = [sys.executable, "-m", "vitlab", "fit", "--config", "configs/vit.yaml", *data_flags(image_folder), *TINY_VIT,
+                   "--trainer.accelerator=cpu", "--trainer.max_epochs=2", f"--run.root={tmp_path / name}",
+                   "--model.drop_path=0", *flags]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        run = tmp_path / name / "discs" / "vit" / "seed0"
+        with (run / "metrics.csv").open() as file:
+            losses[name] = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
+        with (run / "predictions.csv").open() as file:
+            rows = [(row["split"], row["index"]) for row in csv.DictReader(file)]
+        assert len(rows) == len(set(rows)) == 72
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-4)
+
+
+def test_a_backbone_that_has_seen_the_test_images_is_refused(tmp_path, image_folder, capsys):
+    flat = tmp_path / "flat"
+    for path in image_folder.rglob("*.png"):
+        target = flat / path.parent.name / f"{path.parents[1].name}{path.name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    flags = [*TINY_CNN, "--trainer.max_epochs=1", "--run.axes=leak"]
+    fit(tmp_path, "simclr_pretrain", flat, *flags, "--data.fold=1")
+    weights = tmp_path / "discs" / "simclr" / "leak" / "seed0-fold1" / "backbone.safetensors"
+    args = ["fit", "--config", "configs/cnn_simclr.yaml", *data_flags(flat), *flags, f"--run.root={tmp_path}",
+            f"--model.weights={weights}"]  # fmt: skip
+    assert main([*args, "--data.fold=2"]) == 2
+    message = capsys.readouterr().err
+    assert "another split" in message and "fold 1 there and 2 here" in message
+    assert not (tmp_path / "discs" / "cnn_simclr" / "leak" / "seed0-fold2" / "results.json").exists()

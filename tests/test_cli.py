@@ -1,0 +1,135 @@
+"""The program's help, and forty mistakes that each end in one clear line and exit code 2."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from vitlab.cli import main
+
+CNN = ["--config", "configs/cnn.yaml"]
+
+
+def run(*args, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "vitlab", *args], capture_output=True, text=True, timeout=120,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_help_is_quick_and_imports_no_torch():
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = run("--help")
+        seconds.append(time.perf_counter() - start)
+        assert done.returncode == 0 and "fit" in done.stdout and "compare" in done.stdout
+    assert min(seconds) < 0.3
+    code = "import sys; from vitlab.cli import main; main(['--help']); main(['compare', '--help']); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.endswith("False\n")
+
+
+def test_fit_help_and_print_config_work():
+    assert "--model.help" in run("fit", "--help").stdout
+    printed = run("fit", *CNN, "--print_config").stdout
+    assert "class_path: vitlab.models.classifier.CNNClassifier" in printed and "max_epochs: 40" in printed
+
+
+def bad_folders(root):
+    """Write the folders that the mistakes below speak of."""
+    (root / "empty").mkdir()
+    (root / "one_class" / "cats").mkdir(parents=True)
+    for number in range(4):
+        Image.new("L", (8, 8), number).save(root / "one_class" / "cats" / f"{number}.png")
+    for label in "ab":
+        (root / "corrupt" / label).mkdir(parents=True)
+        (root / "corrupt" / label / "bad.png").write_bytes(b"not an image")
+        for number in range(8):
+            Image.new("L", (8, 8), number).save(root / "corrupt" / label / f"{number}.png")
+    (root / "a_file").write_text("x")
+    (root / "list.yaml").write_text("- 1\n- 2\n")
+    (root / "broken.yaml").write_text("model: [1,\n")
+    (root / "manifest_no_label.csv").write_text("path\na.png\n")
+    (root / "manifest_empty.csv").write_text("path,label\n")
+    (root / "manifest_bad_split.csv").write_text("path,label,split\na.png,x,trian\nb.png,y,train\n")
+    (root / "manifest_twice.csv").write_text("path,label\na.png,x\na.png,y\n")
+    (root / "not_weights.safetensors").write_bytes(b"12345678 nonsense")
+    (root / "bad.ckpt").write_bytes(b"nonsense")
+
+
+MISTAKES = {
+    "unknown verb": (["fti"], "did you mean fit?"),
+    "no such config": (["fit", "--config", "configs/cn.yaml"], "did you mean configs/cnn.yaml?"),
+    "config is a list": (["fit", "--config", "{root}/list.yaml"], "list.yaml"),
+    "config is not YAML": (["fit", "--config", "{root}/broken.yaml"], "broken.yaml"),
+    "no model": (["fit"], "--model"),
+    "unknown flag": (["fit", *CNN, "--trainer.max_epohcs=3"], "trainer.max_epochs"),
+    "misspelt data key": (["fit", *CNN, "--data.batchsize=3"], "data.batch_size"),
+    "misspelt model key": (["fit", *CNN, "--model.bakbone=resnet18"], "backbone"),
+    "misspelt nested key": (["fit", *CNN, "--model.optim.lrr=1"], "lr"),
+    "wrong type int": (["fit", *CNN, "--data.batch_size=many"], "data.batch_size"),
+    "wrong type float": (["fit", *CNN, "--model.label_smoothing=some"], "label_smoothing"),
+    "wrong literal": (["fit", *CNN, "--data.fit=squeeze"], "crop"),
+    "wrong channels": (["fit", *CNN, "--data.channels=2"], "channels"),
+    "unknown class": (["fit", "--model", "CNNClasifier"], "CNNClassifier"),
+    "unknown source": (["fit", *CNN, "--data.source=ImagFolder"], "ImageFolder"),
+    "unknown backbone": (["fit", *CNN, "--model.backbone=resnet81"], "resnet18"),
+    "unknown backbone setting": (["fit", *CNN, '--model.backbone_kwargs={{"chanels": [8, 8, 8, 8]}}'], "chanels"),
+    "ViT for a CNN": (["fit", *CNN, "--model.backbone=vit_tiny_patch16_224"], "ViT"),
+    "CNN for a ViT": (["fit", "--config", "configs/vit.yaml", "--model.backbone=resnet18"], "resnet18"),
+    "image size not a multiple of the patch": (["fit", "--config", "configs/vit.yaml", "--data.image_size=60"], "multiple"),
+    "image size zero": (["fit", *CNN, "--data.image_size=0"], "image_size"),
+    "batch size zero": (["fit", *CNN, "--data.batch_size=0"], "batch_size"),
+    "missing folder": (["fit", *CNN, "--data.source=ImageFolder", "--data.source.root=nowhere"], "VITLAB_DATA"),
+    "empty folder": (["fit", *CNN, "--data.source=ImageFolder", "--data.source.root={root}/empty"], "empty"),
+    "file for a folder": (["fit", *CNN, "--data.source=ImageFolder", "--data.source.root={root}/a_file"], "a_file"),
+    "one class": (["fit", *CNN, "--data.source=ImageFolder", "--data.source.root={root}/one_class"], "class"),
+    "corrupt image": (["fit", *CNN, "--data.source=ImageFolder", "--data.source.root={root}/corrupt"], "bad.png"),
+    "manifest missing": (["fit", *CNN, "--data.source=Csv", "--data.source.root={root}"], "manifest.csv"),
+    "manifest without labels": (["fit", *CNN, "--data.source=Csv", "--data.source.root={root}",
+                                 "--data.source.manifest=manifest_no_label.csv"], "label"),
+    "manifest without rows": (["fit", *CNN, "--data.source=Csv", "--data.source.root={root}",
+                               "--data.source.manifest=manifest_empty.csv"], "manifest_empty.csv"),
+    "manifest with a wrong split": (["fit", *CNN, "--data.source=Csv", "--data.source.root={root}",
+                                     "--data.source.manifest=manifest_bad_split.csv"], "trian"),
+    "manifest with a path twice": (["fit", *CNN, "--data.source=Csv", "--data.source.root={root}",
+                                    "--data.source.manifest=manifest_twice.csv"], "a.png"),
+    "fold out of range": (["fit", *CNN, "{discs}", "--data.fold=9"], "fold"),
+    "label fraction zero": (["fit", *CNN, "{discs}", "--data.label_fraction=0"], "label_fraction"),
+    "augment out of range": (["fit", *CNN, "{discs}", "--data.augment.hflip=2"], "hflip"),
+    "weights missing": (["fit", *CNN, "{discs}", "--model.weights=nowhere.safetensors"], "nowhere.safetensors"),
+    "weights are nonsense": (["fit", *CNN, "{discs}", "--model.weights={root}/not_weights.safetensors"], "not_weights"),
+    "checkpoint missing": (["fit", *CNN, "{discs}", "--ckpt_path=nowhere.ckpt"], "nowhere.ckpt"),
+    "checkpoint is nonsense": (["test", *CNN, "{discs}", "--ckpt_path={root}/bad.ckpt"], "bad.ckpt"),
+    "no checkpoint for test": (["test", *CNN, "{discs}"], "--ckpt_path"),
+    "SimCLR with one view": (["fit", "--config", "configs/simclr_pretrain.yaml", "{discs}", "--data.views=1",
+                              "--data.batch_size=8"], "--data.views=2"),
+    "seed is a word": (["fit", *CNN, "--seed_everything=first"], "seed_everything"),
+    "compare nothing": (["compare", "{root}/empty"], "empty"),
+    "compare a missing folder": (["compare", "nowhere"], "nowhere"),
+    "compare in a format that is none": (["compare", "--format", "jsn"], "json"),
+    "data without a folder": (["data", "phantom"], "--out"),
+    "data of another name": (["data", "phantm", "--out", "{root}/x"], "phantom"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_in_one_line(mistake, tmp_path, image_folder, capfd, monkeypatch):
+    bad_folders(tmp_path)
+    monkeypatch.delenv("VITLAB_DATA", raising=False)
+    args, expected = MISTAKES[mistake]
+    args = [arg.format(root=tmp_path, discs="{discs}") for arg in args]
+    if "{discs}" in args:
+        place = args.index("{discs}")
+        args[place : place + 1] = ["--data.source=ImageFolder", f"--data.source.root={image_folder}"]
+    if args[0] == "fit":
+        args += [f"--run.root={tmp_path}/runs", "--trainer.accelerator=cpu", "--trainer.max_epochs=1"]
+    assert main(args) == 2
+    captured = capfd.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("vitlab")]
+    assert len(lines) == 1 and expected in lines[0], captured.err
+    assert "Traceback" not in captured.err and len(lines[0]) < 600
+    assert not list(tmp_path.glob("runs/**/*.csv")) and not list(tmp_path.glob("runs/**/results.json"))

@@ -1,0 +1,335 @@
+"""What every run does beside training: counts its cost, probes a pretraining, writes predictions and results."""
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from vitlab.evaluate import probe
+from vitlab.evaluate.metrics import compute_metrics
+from vitlab.evaluate.predictions import write_predictions
+from vitlab.evaluate.results import check_same_split, pretraining_cost, write_results
+from vitlab.models.backbones import save_backbone
+
+SPLITS = ("train", "val", "test")
+
+
+class CostMonitor(Callback):
+    """Counts wall seconds, images seen and peak memory of `fit`; goes on counting after a resume."""
+
+    def __init__(self) -> None:
+        self.wall_seconds = self.training_seconds = 0.0
+        self.images_seen = self.epochs = 0
+        self._start = self._epoch_start = 0.0
+        self._resumed = 0.0
+        self.totals: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts so far, for the checkpoint."""
+        wall = self._resumed + time.perf_counter() - self._start if self._start else self.wall_seconds
+        return {
+            "wall_seconds": wall, "training_seconds": self.training_seconds,
+            "images_seen": self.images_seen, "epochs": self.epochs,
+        }  # fmt: skip
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the counts of a checkpoint."""
+        self._resumed = state_dict["wall_seconds"]
+        self.training_seconds = state_dict["training_seconds"]
+        self.images_seen, self.epochs = state_dict["images_seen"], state_dict["epochs"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock, which leaves validation out."""
+        self._epoch_start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the images of all devices; two views of an image count once."""
+        self.images_seen += len(batch.targets) * trainer.world_size
+        if trainer.is_last_batch:
+            if trainer.strategy.root_device.type == "cuda":
+                torch.cuda.synchronize()
+            self.training_seconds += time.perf_counter() - self._epoch_start
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the epoch and log the speed."""
+        self.epochs += 1
+        pl_module.log("cost/images_per_second", self.images_per_second, rank_zero_only=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock and keep the figures: loading a checkpoint for evaluation brings back older ones."""
+        self.wall_seconds, self._start = self.state_dict()["wall_seconds"], 0.0
+        self.totals = {
+            "epochs": self.epochs,
+            "images_seen": self.images_seen,
+            "wall_seconds": round(self.wall_seconds, 3),
+            "images_per_second": round(self.images_per_second, 1),
+            "peak_memory_bytes": self.peak_memory_bytes(trainer.strategy.root_device),
+        }
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second over all devices, validation left out."""
+        return self.images_seen / self.training_seconds if self.training_seconds else 0.0
+
+    @staticmethod
+    def peak_memory_bytes(device: torch.device) -> int:
+        """Return the peak of allocated device memory, or of the process on a CPU."""
+        if device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(device))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes
+
+
+class OnlineProbe(Callback):
+    """kNN and linear probe of a pretraining: fitted on the training split's features, scored on validation.
+
+    Logs val/knn_accuracy and val/linear_accuracy (both balanced), val/feature_std (1 is spread out, 0 collapsed;
+    SimSiam, arXiv:2011.10566) and val/rankme (effective rank; RankMe, arXiv:2210.02885). Labels never reach the backbone.
+
+    Args:
+        every_n_epochs: Probe after this many epochs, and always after the last one; 0 never.
+        max_images: Training images to fit the probes on, evenly spread over the split.
+    """
+
+    def __init__(self, every_n_epochs: int = 10, max_images: int = 5000) -> None:
+        self.every_n_epochs, self.max_images = every_n_epochs, max_images
+        self.scores: dict[str, float] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Probe when it is time; rank 0 alone, the others wait at the next collective."""
+        epoch = trainer.current_epoch + 1
+        last = epoch == trainer.max_epochs or trainer.should_stop
+        if not getattr(pl_module, "pretraining", False) or not self.every_n_epochs:
+            return
+        if last or epoch % self.every_n_epochs == 0:
+            if trainer.is_global_zero:
+                self.scores = self._probe(trainer, pl_module)
+            self.scores = trainer.strategy.broadcast(self.scores)
+            pl_module.log_dict({f"val/{name}": value for name, value in self.scores.items()})
+
+    def _probe(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
+        train_features, train_targets = self._features(trainer, module, "train")
+        val_features, val_targets = self._features(trainer, module, "val")
+        known = (train_features, train_targets, val_features, val_targets)
+        return {
+            "knn_accuracy": probe.knn_accuracy(*known),
+            "linear_accuracy": probe.linear_probe_accuracy(*known),
+            "feature_std": probe.feature_std(val_features),
+            "rankme": probe.rankme(val_features),
+        }
+
+    @torch.no_grad()
+    def _features(self, trainer: Trainer, module: LightningModule, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return features (N, D) and targets (N,) of a split on the evaluation transform."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        dataset = data.eval_dataloader(split).dataset
+        step = -(-len(dataset) // self.max_images) if split == "train" else 1
+        positions = np.arange(0, len(dataset), step)
+        training = module.training
+        module.eval()
+        features, targets = [], []
+        for chunk in np.array_split(positions, -(-len(positions) // data.eval_batch_size)):
+            batch = dataset[chunk]
+            images = data.normalise(batch.images.to(module.device).float() / 255)
+            with trainer.precision_plugin.forward_context():
+                features.append(module.features(images).float().cpu().numpy())
+            targets.append(batch.targets.numpy())
+        module.train(training)
+        return np.concatenate(features), np.concatenate(targets)
+
+
+class ReconstructionLogger(Callback):
+    """Draws the same eight validation images, masked and reconstructed, into TensorBoard (MAE).
+
+    Args:
+        every_n_epochs: Draw after this many epochs and after the last one; 0 never.
+        images: How many images.
+    """
+
+    def __init__(self, every_n_epochs: int = 20, images: int = 8) -> None:
+        self.every_n_epochs, self.images = every_n_epochs, images
+
+    @torch.no_grad()
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw three rows: image, what the encoder sees, reconstruction."""
+        epoch = trainer.current_epoch + 1
+        due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
+        board = getattr(trainer.logger, "experiment", None)
+        if not due or not trainer.is_global_zero or not hasattr(pl_module, "reconstruct") or board is None:
+            return
+        from torchvision.utils import make_grid
+
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        dataset = data.eval_dataloader("val").dataset
+        batch = dataset[np.linspace(0, len(dataset) - 1, min(self.images, len(dataset))).astype(int)]
+        images = data.normalise(batch.images.to(pl_module.device).float() / 255)
+        training = pl_module.training
+        pl_module.eval()
+        masked, drawn = pl_module.reconstruct(images, seed=0)
+        pl_module.train(training)
+        mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in data.mean_std)
+        rows = torch.cat([images, masked, drawn]).float() * std + mean
+        board.add_image("val/reconstructions", make_grid(rows.clamp(0, 1).cpu(), nrow=len(images)), epoch)
+
+
+class EpochLines(Callback):
+    """One plain line an epoch where there is no terminal for a progress bar; at most one in `seconds`, and the last."""
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        self.seconds, self._last = seconds, 0.0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print epoch, losses and accuracy."""
+        epoch, now = trainer.current_epoch + 1, time.monotonic()
+        if not trainer.is_global_zero or (epoch != trainer.max_epochs and now - self._last < self.seconds):
+            return
+        self._last = now
+        shown = ("train/loss", "val/loss", "val/accuracy", "val/knn_accuracy", "val/linear_accuracy")
+        figures = [f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in shown if name in trainer.callback_metrics]
+        print(f"epoch {epoch}/{trainer.max_epochs}  " + "  ".join(figures), flush=True)
+
+
+class ResultsWriter(Callback):
+    """Writes what a run leaves: predictions.csv after prediction, backbone.safetensors and results.json at the end.
+
+    Args:
+        folder: The run folder.
+        facts: What the command line knows of the run: approach, axes, seed.
+    """
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self.folder, self.facts = folder, facts
+        self.outputs: dict[int, list[dict[str, Tensor]]] = {}
+        self.probabilities: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.pretrain: dict[str, Any] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse weights that were pretrained on this run's test images, before anything is trained."""
+        if stage == "fit":
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            self.pretrain = pretraining_cost(getattr(pl_module, "weights", None))
+            check_same_split(self.pretrain, data.source_manifest.sha256, data.split_settings)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep indices and logits of this rank."""
+        self.outputs.setdefault(dataloader_idx, []).append(outputs)
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gather the ranks, drop repeated rows, and keep each split's rows in the manifest's order."""
+        for loader, outputs in sorted(self.outputs.items()):
+            indices = torch.cat([output["indices"] for output in outputs])
+            logits = torch.cat([output["logits"].float() for output in outputs])
+            if trainer.world_size > 1:
+                indices, logits = (pl_module.all_gather(part).flatten(0, 1) for part in (indices, logits))
+            rows, first = np.unique(indices.cpu().numpy(), return_index=True)
+            keep = rows >= 0
+            self.probabilities[SPLITS[loader]] = (rows[keep], logits.double().softmax(1).cpu().numpy()[first[keep]])
+        self.outputs.clear()
+
+    def write_predictions(self, data: Any, path: Path) -> dict[str, dict[str, float | None]]:
+        """Write predictions.csv and return the metrics of each split.
+
+        Args:
+            data: The ImageDataModule.
+            path: File to write.
+        """
+        manifest, metrics = data.manifest, {}
+        columns: dict[str, list[np.ndarray]] = {"split": [], "index": [], "probs": []}
+        for split, (rows, probs) in self.probabilities.items():
+            columns["split"].append(np.full(len(rows), split))
+            columns["index"].append(rows)
+            columns["probs"].append(probs)
+            metrics[split] = compute_metrics(probs, manifest.targets[rows]) if len(rows) else {}
+        rows = np.concatenate(columns["index"])
+        write_predictions(
+            path,
+            split=np.concatenate(columns["split"]),
+            index=rows,
+            path_column=manifest.path[rows],
+            patient_id=manifest.patient_id[rows],
+            label=manifest.label[rows],
+            probs=np.concatenate(columns["probs"]),
+            classes=data.classes,
+        )
+        return metrics
+
+    def finish(self, trainer: Trainer, module: LightningModule, cost: dict[str, float], scores: dict[str, float]) -> dict[str, Any]:
+        """Write everything that a finished `fit` leaves, results.json last.
+
+        Args:
+            trainer: After fit and, for a classifier, after predict.
+            module: With the weights that the results speak of.
+            cost: Totals of the CostMonitor.
+            scores: Last scores of the online probe, for a pretraining.
+
+        Returns:
+            The results as written.
+        """
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        pretraining = bool(getattr(module, "pretraining", False))
+        mean, std = data.mean_std
+        metadata = {"mean": mean, "std": std, "dataset": data.name, "manifest_sha256": data.source_manifest.sha256}
+        save_backbone(module.backbone, self.folder / "backbone.safetensors", metadata)  # type: ignore[arg-type]
+        metrics = {} if pretraining else self.write_predictions(data, self.folder / "predictions.csv")
+        results = {
+            **self.facts,
+            "task": "pretrain" if pretraining else "supervised",
+            "dataset": data.name,
+            "classes": data.classes,
+            "manifest_sha256": data.source_manifest.sha256,
+            "split": data.split_settings,
+            "fold": data.split_settings["fold"],
+            "label_fraction": data.label_fraction,
+            "images": {split: len(data.rows(split)) for split in SPLITS},
+            "backbone": getattr(module, "backbone_name", type(module.backbone).__name__),
+            "parameters": sum(parameter.numel() for parameter in module.parameters()),
+            "flops_per_image": flops_per_image(module, data.channels, data.image_size),
+            **cost,
+            "pretrain": self.pretrain,
+            "probe": scores,
+            "metrics": metrics,
+            "device": device_name(trainer),
+            "precision": str(trainer.precision),
+            "status": "finished",
+        }
+        write_results(self.folder, results)
+        return results
+
+
+@torch.no_grad()
+def flops_per_image(module: LightningModule, channels: int, image_size: int) -> int:
+    """Count the floating-point operations of one evaluation forward pass of one image; a multiply-add counts two."""
+    training = module.training
+    module.eval()
+    image = torch.zeros(1, channels, image_size, image_size, device=module.device)
+    # The counter knows matrix products, not every fused attention kernel: take the plain formula.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        module(image)
+    module.train(training)
+    return int(counter.get_total_flops())
+
+
+def device_name(trainer: Trainer) -> str:
+    """Return the devices of the run in words."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return f"{trainer.world_size} x {torch.cuda.get_device_name(device)}"
+    threads = os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()
+    return f"{trainer.world_size} x cpu ({threads} threads)"

@@ -1,0 +1,155 @@
+"""The command line: finds the verb, imports what it needs and nothing more, and turns mistakes into one line.
+
+`--help` and `compare` must answer at once, so nothing here imports torch before the verb is known.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from vitlab import __version__
+
+VERBS = {
+    "fit": "train one approach, then test its best checkpoint once",
+    "validate": "evaluate a checkpoint on the validation split",
+    "test": "evaluate a checkpoint on the test split",
+    "predict": "write the class probabilities of every image of a data set",
+    "compare": "put finished runs into one table",
+    "data": "write the built-in phantom images to a folder",
+}
+CONFIG_FLAGS = ("--config", "-c")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: Arguments after the program's name; sys.argv's where None.
+
+    Returns:
+        0 when it went well, 1 when a run failed, 2 for a user's mistake, 130 after Ctrl-C.
+    """
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if args[0] == "--version":
+        print(f"vitlab {__version__}")
+        return 0
+    verb, rest = args[0], args[1:]
+    if verb not in VERBS:
+        nearest = difflib.get_close_matches(verb, VERBS, n=1)
+        return _complain("", f"unknown verb '{verb}'{_or(nearest)}; the verbs are {', '.join(VERBS)}")
+    try:
+        return _runner(verb)(rest)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 2 * bool(exit_.code)
+    except Exception as error:
+        if os.environ.get("VITLAB_DEBUG") or not _is_mistake(error):
+            raise
+        return _complain(verb, str(error) or type(error).__name__)
+
+
+def _usage() -> str:
+    verbs = "\n".join(f"  {verb:<10}{text}" for verb, text in VERBS.items())
+    return (
+        "usage: python -m vitlab VERB [--help] [options]\n\n"
+        f"Compare CNN, CNN + SimCLR, ViT and ViT + MAE on your own images.\n\nverbs:\n{verbs}\n\n"
+        "example: python -m vitlab fit --config configs/cnn.yaml --config configs/data/phantom.yaml\n"
+        "VITLAB_DATA names the folder of your images, VITLAB_DEBUG=1 shows where an error comes from."
+    )
+
+
+def _runner(verb: str) -> Callable[[list[str]], int]:
+    """Import what the verb needs and return its main function."""
+    if verb == "compare":
+        from vitlab.report.table import main as run
+
+        return run
+    if verb == "data":
+        return _data
+    from vitlab.lightning_cli import run_verb
+
+    return lambda rest: run_verb(verb, shipped_configs(rest), configs_folder())
+
+
+def _data(args: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="vitlab data", description="Write a built-in data set as PNG and a manifest.")
+    parser.add_argument("name", choices=["phantom"], help="which data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, new or empty")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the patients (default: 0)")
+    settings = parser.parse_args(args)
+    from vitlab.data.phantom import generate
+
+    manifest = generate(settings.out, seed=settings.seed)
+    print(f"{len(manifest)} images of {len(set(manifest.patient_id))} patients: {settings.out / 'manifest.csv'}")
+    return 0
+
+
+def configs_folder() -> Path:
+    """Return the folder of the shipped YAML files: beside the package in a checkout, inside it once installed."""
+    package = Path(__file__).parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def shipped_configs(args: list[str]) -> list[str]:
+    """Let `--config configs/cnn.yaml` find the shipped file from any folder; files of the user's own come first.
+
+    Raises:
+        FileNotFoundError: A named file exists nowhere.
+    """
+    args = list(args)
+    for position, arg in enumerate(args):
+        flag, joined, value = arg.partition("=")
+        if flag not in CONFIG_FLAGS or not joined and position + 1 == len(args):
+            continue
+        name = value if joined else args[position + 1]
+        if Path(name).is_file():
+            _check_yaml(Path(name))
+            continue
+        shipped = configs_folder() / name.removeprefix("configs/")
+        if not shipped.is_file():
+            known = [str(path.relative_to(configs_folder().parent)) for path in configs_folder().rglob("*.yaml")]
+            nearest = difflib.get_close_matches(name, known, n=1)
+            raise FileNotFoundError(f"there is no config file {name}{_or(nearest)}")
+        if joined:
+            args[position] = f"{flag}={shipped}"
+        else:
+            args[position + 1] = str(shipped)
+    return args
+
+
+def _check_yaml(path: Path) -> None:
+    """Name the file that is no configuration; jsonargparse would not."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not a configuration: it holds a {type(found).__name__}, not keys such as model and data")
+
+
+def _is_mistake(error: Exception) -> bool:
+    """Tell a user's mistake from a programmer's: the former ends in one line, the latter in a traceback."""
+    from jsonargparse import ArgumentError
+
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, (ValueError, OSError, ArgumentError)) or "MisconfigurationException" in names
+
+
+def _or(nearest: list[str]) -> str:
+    return f", did you mean {nearest[0]}?" if nearest else ""
+
+
+def _complain(verb: str, message: str) -> int:
+    print(f"vitlab {verb}".rstrip() + ": " + " ".join(message.split()), file=sys.stderr)
+    return 2

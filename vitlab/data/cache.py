@@ -1,0 +1,253 @@
+"""The cache: every image decoded once into a uint8 memory map that all runs on the same images share.
+
+Shapes: N images, C channels, H = W = image_size.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from vitlab.data.decode import Decoded, open_image, reason, to_uint8
+from vitlab.data.manifest import Manifest
+
+__all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "to_uint8"]
+VERSION = 1  # part of the key: raise it whenever a pixel changes
+_BLOCK = 32  # images a task: enough that handing out tasks costs nothing beside decoding
+_NAMED = 10  # unreadable files named in a message; cache.json has them all
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """Decoded images.
+
+    Attributes:
+        images: uint8 (N, C, H, W), read-only memory map in the manifest's order; zeros where ok is False.
+        ok: Whether each image could be read, bool (N,).
+        failures: (path, reason) of those that could not.
+        folder: Where the cache lies; delete it to decode again.
+    """
+
+    images: NDArray[np.uint8]
+    ok: NDArray[np.bool_]
+    failures: list[tuple[str, str]]
+    folder: Path
+
+
+def cache_folder() -> Path:
+    """Return $VITLAB_CACHE, or vitlab's folder in the user's cache folder."""
+    if chosen := os.environ.get("VITLAB_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vitlab"
+
+
+def build_cache(
+    manifest: Manifest,
+    *,
+    image_size: int,
+    channels: Literal[1, 3],
+    fit: Literal["pad", "crop"],
+    decode: Callable[[str], Decoded],
+    on_error: Literal["raise", "skip"] = "raise",
+    cache_dir: Path | None = None,
+) -> ImageCache:
+    """Open the cache of a manifest's images, made first where it does not exist or a file has changed.
+
+    The key covers the paths in their order, the root, the settings and every file's size and time of change, but not
+    labels or splits. Any number of processes may do this at once: each builds under a name of its own, and the first to
+    finish wins.
+
+    Args:
+        manifest: Names the images.
+        image_size: Side of the square images, in pixels.
+        channels: 1 for gray, 3 for colour.
+        fit: Pad with black to keep the whole image, or crop the centre square; both keep the aspect ratio.
+        decode: Opens a path of the manifest; called from several threads at once.
+        on_error: What unreadable images do: raise, or be listed in one warning and left out (ok is False).
+        cache_dir: Folder for caches; null means `cache_folder()`.
+
+    Raises:
+        ValueError: Images cannot be read and on_error is raise, or none can.
+        OSError: The disk is full or not writable.
+    """
+    if not len(manifest):
+        raise ValueError(f"the manifest of {manifest.root} has no rows: no image was found")
+    base = (cache_dir if cache_dir is not None else cache_folder()) / "images"
+    key = _key(manifest, image_size, channels, fit, decode)
+    folder = base / f"{image_size}px-{channels}ch-{key[:24]}"
+    shape = (len(manifest), channels, image_size, image_size)
+    cache = _open(folder, shape, manifest)
+    if cache is None:
+        temporary = base / f"{folder.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            _reserve(temporary, shape)
+            failures = _decode_all(manifest.path, temporary / "images.npy", shape, fit, decode)
+            if failures and (on_error == "raise" or len(failures) == len(manifest)):
+                raise ValueError(_failure_line([(manifest.path[row], why) for row, why in failures], len(manifest)))
+            (temporary / "cache.json").write_text(json.dumps({"failures": failures}), encoding="utf-8")
+            _publish(temporary, folder, shape, manifest)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        cache = _open(folder, shape, manifest)
+        assert cache is not None, folder
+    if cache.failures:
+        line = _failure_line(cache.failures, len(manifest))
+        if on_error == "raise":
+            raise ValueError(line)
+        warnings.warn(f"{line}; the list is in {folder / 'cache.json'}, delete {folder} to try again", stacklevel=2)
+    return cache
+
+
+def _key(manifest: Manifest, image_size: int, channels: int, fit: str, decode: Callable[[str], Decoded]) -> str:
+    """Return the hex key: one stat a file, none for a further member of a container."""
+    root = str(manifest.root.resolve())
+    how = f"{getattr(decode, '__module__', '')}.{getattr(decode, '__qualname__', type(decode).__name__)}"
+    digest = hashlib.sha256(json.dumps([VERSION, root, image_size, channels, fit, how]).encode())
+    containers: dict[str, str] = {}
+    for path in manifest.path:
+        container = path.rpartition("#")[0]
+        if container in containers:
+            stamp = ""
+        elif (stamp := _stamp(os.path.join(root, path))) == "" and container:
+            stamp = containers[container] = _stamp(os.path.join(root, container))
+        digest.update(f"{path}\0{stamp}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _stamp(path: str) -> str:
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return ""
+    return f"{facts.st_size}:{facts.st_mtime_ns}"
+
+
+def _open(folder: Path, shape: tuple[int, ...], manifest: Manifest) -> ImageCache | None:
+    """Open a finished cache, or return None where there is none or it is damaged."""
+    try:
+        listed = json.loads((folder / "cache.json").read_text(encoding="utf-8"))["failures"]
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if images.shape != shape or images.dtype != np.uint8:
+        return None
+    ok = np.ones(len(manifest), bool)
+    ok[[row for row, _ in listed]] = False
+    return ImageCache(images, ok, [(manifest.path[row], why) for row, why in listed], folder)
+
+
+def _reserve(folder: Path, shape: tuple[int, ...]) -> None:
+    """Make the folder and an empty images.npy, its blocks reserved: a full disk shows here, not as a crash later."""
+    needed = int(np.prod(shape))
+    hint = "free some, or set VITLAB_CACHE or data.cache_dir to a folder elsewhere"
+    try:
+        folder.mkdir(parents=True)
+        for old in folder.parent.glob("*.tmp"):  # left by processes that were killed
+            if time.time() - old.stat().st_mtime > 7 * 86400:
+                shutil.rmtree(old, ignore_errors=True)
+        free = shutil.disk_usage(folder).free
+        if free < needed + 2**20:
+            raise OSError(errno.ENOSPC, "no space left")
+        np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with (folder / "images.npy").open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(folder.parent).free
+            raise OSError(
+                f"the decoded images need {needed / 2**20:.0f} MiB in {folder.parent}, {free / 2**20:.0f} MiB are "
+                f"free: {hint}"
+            ) from None
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot reserve
+            raise OSError(f"cannot write decoded images to {folder.parent} ({error.strerror}): {hint}") from None
+
+
+def _decode_all(
+    paths: NDArray[Any],
+    target: Path,
+    shape: tuple[int, ...],
+    fit: Literal["pad", "crop"],
+    decode: Callable[[str], Decoded],
+) -> list[tuple[int, str]]:
+    """Decode every image into the file with threads; Pillow and h5py work outside the interpreter's lock.
+
+    Returns:
+        (row, reason) of the images that could not be read.
+    """
+    images = np.lib.format.open_memmap(target, mode="r+")
+    _, channels, size, _ = shape
+
+    def block(start: int) -> list[tuple[int, str]]:
+        failures = []
+        for row in range(start, min(start + _BLOCK, len(paths))):
+            try:
+                image = decode(paths[row])
+                with image if isinstance(image, Image.Image) else nullcontext():
+                    images[row] = to_uint8(image, size, channels, fit)
+            except Exception as error:  # decoders raise anything from struct.error to SyntaxError
+                failures.append((row, reason(error)))
+        return failures
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, cores + 4)) as pool:
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of broken metadata, once a file; the pixels are fine
+        tasks = [pool.submit(block, start) for start in range(0, len(paths), _BLOCK)]
+        try:
+            failures = [failure for task in _progress(tasks, len(paths), size) for failure in task.result()]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    images.flush()
+    return failures
+
+
+def _progress(tasks: list[Future[Any]], images: int, size: int) -> Iterator[Future[Any]]:
+    if not sys.stderr.isatty():
+        print(f"decoding {images} images to {size} px, once", file=sys.stderr, flush=True)
+        yield from tasks
+        return
+    with tqdm(total=images, desc=f"decoding to {size} px", unit="image", leave=False) as bar:
+        for task in tasks:
+            yield task
+            bar.update(min(_BLOCK, images - bar.n))
+
+
+def _publish(temporary: Path, folder: Path, shape: tuple[int, ...], manifest: Manifest) -> None:
+    """Rename a finished cache into place, unless another process was first; a damaged one gives way."""
+    while True:
+        try:
+            os.rename(temporary, folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES):
+                raise
+            if _open(folder, shape, manifest) is not None:
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _failure_line(failures: Iterable[tuple[str, str]], total: int) -> str:
+    failures = list(failures)
+    named = ", ".join(f"{path} ({why})" for path, why in failures[:_NAMED])
+    more = f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+    return (
+        f"{len(failures)} of {total} images cannot be read: {named}{more}; repair or remove them, or leave them out "
+        "with data.on_error=skip"
+    )

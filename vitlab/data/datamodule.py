@@ -1,0 +1,348 @@
+"""ImageDataModule: the one LightningDataModule that all approaches share.
+
+Images live decoded in a uint8 memory map; a batch is one gather from it, and augmentation runs on the batch's device.
+Shapes: B batch, C channels, H = W = image_size.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from vitlab.data.augment import Augment
+from vitlab.data.cache import ImageCache, build_cache
+from vitlab.data.manifest import Manifest
+from vitlab.data.sources import Source
+from vitlab.data.splits import assign_splits
+
+SPLITS = ("train", "val", "test")
+DEFAULT_AUGMENT = Augment()
+
+
+class Batch(NamedTuple):
+    """What every model receives.
+
+    Attributes:
+        images: float32, normalised, (B, C, H, W); with two views (2, B, C, H, W). uint8 until it is on the device.
+        targets: int64 (B,), the index into `ImageDataModule.classes`.
+        indices: int64 (B,), the row in the manifest; -1 marks a repeat that only evens out the ranks and counts nowhere.
+    """
+
+    images: Tensor
+    targets: Tensor
+    indices: Tensor
+
+
+class CachedImages(Dataset[Batch]):
+    """The rows of one split, read from the cache a whole batch at a time."""
+
+    def __init__(self, cache: ImageCache, targets: np.ndarray, rows: np.ndarray) -> None:
+        self.images, self.targets, self.rows = cache.images, targets, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, positions: np.ndarray) -> Batch:
+        """Return the uint8 batch at `positions` (B,) within this split; -1 repeats the first row and is marked so."""
+        rows = self.rows[np.maximum(positions, 0)]
+        return Batch(
+            torch.from_numpy(np.ascontiguousarray(self.images[rows])),
+            torch.from_numpy(self.targets[rows]),
+            torch.from_numpy(np.where(positions < 0, -1, rows)),
+        )
+
+
+class BatchSampler(Sampler[np.ndarray]):
+    """Positions of one rank's batches; the permutation depends on (seed, epoch) alone.
+
+    The global batch is cut into equal runs, one a rank, so that N ranks see together what one process with an N times
+    larger batch sees. In evaluation every row comes once, and short ranks are filled with -1.
+
+    Args:
+        n: Rows in the split.
+        batch_size: Rows a batch and rank.
+        rank: This process.
+        world_size: Number of processes.
+        seed: None keeps the order and drops nothing; an int shuffles and drops the last incomplete batch.
+        progress: Called at the start of an epoch, returns (epoch, batches already seen in it), so that a resumed run
+            goes on where it stopped.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int | None = None,
+        progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    ) -> None:
+        self.n, self.batch_size, self.rank, self.world_size = n, batch_size, rank, world_size
+        self.seed, self.progress = seed, progress
+
+    def __len__(self) -> int:
+        step = self.batch_size * self.world_size
+        return max(1, self.n // step) if self.seed is not None else -(-self.n // step)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        step = self.batch_size * self.world_size
+        epoch, done = self.progress()
+        if self.seed is None:
+            order = np.arange(self.n)
+        else:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.n)
+        for start in range(done % len(self) * step, len(self) * step, step):
+            block = order[start : start + step]
+            size = self.batch_size if len(block) == step else -(-len(block) // self.world_size)
+            block = np.pad(block, (0, size * self.world_size - len(block)), constant_values=-1)
+            yield block[self.rank * size : (self.rank + 1) * size]
+
+
+class ImageDataModule(LightningDataModule):
+    """Images, splits, cache, augmentation and loaders for all approaches.
+
+    Args:
+        source: Where the images and labels come from.
+        name: Name of the data set in run folders and tables; the source's own name where it is not given.
+        image_size: Side of the square images that the model sees, in pixels.
+        channels: 1 for gray, 3 for colour.
+        fit: Keep the aspect ratio by padding with black or by cropping the centre.
+        batch_size: Images a batch and device in training.
+        eval_batch_size: Images a batch and device in evaluation.
+        fold: Which fold is the test set (the next one is validation); null keeps published splits or cuts new ones.
+        n_folds: How many folds to make where the manifest has none.
+        val_fraction: Share of the training images (by patient) for validation where no validation split is published.
+        test_fraction: Share of the images (by patient) for the test where no test split is published.
+        label_fraction: Share of the training patients to keep, in nested subsets.
+        seed: Seed of splits and label fractions; not the training's seed, so that runs differ on the same patients.
+        augment: Augmentation of the training images.
+        views: Augmented views a training image; SimCLR wants 2.
+        num_workers: Loader processes; null means none on a CPU (the cache is faster without) and 2 beside a GPU.
+        on_error: What an unreadable image does: stop the run, or be listed and skipped.
+        cache_dir: Folder of decoded images; null means $VITLAB_CACHE or the user's cache folder.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        name: str | None = None,
+        image_size: int = 64,
+        channels: Literal[1, 3] = 1,
+        fit: Literal["pad", "crop"] = "pad",
+        batch_size: int = 128,
+        eval_batch_size: int = 256,
+        fold: int | None = None,
+        n_folds: int = 5,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.2,
+        label_fraction: float = 1.0,
+        seed: int = 0,
+        augment: Augment = DEFAULT_AUGMENT,
+        views: Literal[1, 2] = 1,
+        num_workers: int | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        for setting, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size), ("image_size", image_size)):
+            if value < 1:
+                raise ValueError(f"data.{setting} is {value}; give a number of at least 1")
+        self.source, self.name = source, name or source.name
+        self.image_size, self.channels, self.fit = image_size, channels, fit
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.split_settings: dict[str, Any] = {
+            "fold": fold, "n_folds": n_folds, "val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed,
+        }  # fmt: skip
+        self.label_fraction = label_fraction
+        self.augment = augment
+        self.views = views
+        self.num_workers, self.on_error = num_workers, on_error
+        self.cache_dir = Path(cache_dir) if cache_dir else None
+
+    # Facts, read from the manifest alone: the CLI links them to the model before any image is decoded.
+
+    @cached_property
+    def source_manifest(self) -> Manifest:
+        """The manifest as the source gives it; its sha256 names the data set in every result."""
+        manifest = self.source.manifest()
+        manifest.check()
+        return manifest
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest with this run's splits."""
+        return assign_splits(self.source_manifest, label_fraction=self.label_fraction, **self.split_settings)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the targets."""
+        return self.source_manifest.classes
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    # Images.
+
+    @cached_property
+    def cache(self) -> ImageCache:
+        """Every image of the manifest, decoded once, uint8 (N, C, H, W)."""
+        return build_cache(
+            self.source_manifest,
+            image_size=self.image_size,
+            channels=self.channels,
+            fit=self.fit,
+            decode=self.source.decode,
+            on_error=self.on_error,
+            cache_dir=self.cache_dir,
+        )
+
+    def rows(self, split: str) -> np.ndarray:
+        """Return the manifest rows of a split that have a label and could be decoded, int64 (n,)."""
+        return np.flatnonzero((self.manifest.split == split) & (self.manifest.targets >= 0) & self.cache.ok)
+
+    @cached_property
+    def class_counts(self) -> list[int]:
+        """Training images of each class."""
+        return np.bincount(self.manifest.targets[self.rows("train")], minlength=self.num_classes).tolist()
+
+    @cached_property
+    def mean_std(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of the training split's pixels in [0, 1], one figure a channel."""
+        counts = np.zeros((self.channels, 256))
+        for rows in np.array_split(self.rows("train"), max(1, len(self.rows("train")) // 1024)):
+            images = self.cache.images[rows]
+            for channel in range(self.channels):
+                counts[channel] += np.bincount(images[:, channel].ravel(), minlength=256)
+        levels = np.arange(256) / 255
+        mean = counts @ levels / counts.sum(1)
+        std = np.sqrt(counts @ levels**2 / counts.sum(1) - mean**2)
+        return mean.tolist(), np.maximum(std, 1 / 255).tolist()  # at least one gray level: blank images divide by it
+
+    def prepare_data(self) -> None:
+        """Decode the images once a machine, before the ranks start."""
+        _ = self.cache
+
+    def setup(self, stage: str) -> None:
+        """Check that no split in use is empty.
+
+        Raises:
+            ValueError: A split has no images.
+        """
+        wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
+        for split in wanted:
+            if not len(self.rows(split)):
+                raise ValueError(
+                    f"the {split} split of {self.name} has no images: set the manifest's split column, data.fold, "
+                    "data.val_fraction or data.test_fraction"
+                )
+
+    # Loaders.
+
+    def _loader(self, split: str, *, train: bool) -> DataLoader[Batch]:
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        dataset = CachedImages(self.cache, self.manifest.targets, self.rows(split))
+        batch_size = self.batch_size if train else self.eval_batch_size
+        if train:
+            batch_size = min(batch_size, -(-len(dataset) // world_size))
+        sampler = BatchSampler(
+            len(dataset),
+            batch_size,
+            rank=rank,
+            world_size=world_size,
+            seed=self.training_seed if train else None,
+            progress=self._progress if train else lambda: (0, 0),
+        )
+        on_gpu = trainer is not None and trainer.strategy.root_device.type == "cuda"
+        workers = self.num_workers if self.num_workers is not None else 2 * on_gpu
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=on_gpu,
+            persistent_workers=workers > 0,
+        )
+
+    def _progress(self) -> tuple[int, int]:
+        """Return the epoch and the batches of it already seen; both come back from a checkpoint."""
+        if self.trainer is None:
+            return 0, 0
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return self.trainer.current_epoch, done if self.trainer.fit_loop.restarting else 0
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the shuffled training loader; the last incomplete batch is dropped."""
+        return self._loader("train", train=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the validation loader."""
+        return self._loader("val", train=False)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the test loader."""
+        return self._loader("test", train=False)
+
+    def predict_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return loaders of train, val and test, all on the evaluation transform."""
+        return [self.eval_dataloader(split) for split in SPLITS]
+
+    def eval_dataloader(self, split: str) -> DataLoader[Batch]:
+        """Return one split's loader on the evaluation transform, in the manifest's order."""
+        return self._loader(split, train=False)
+
+    # Transforms, on the batch's device.
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of shuffling and augmentation: the run's `seed_everything`."""
+        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment (training) and normalise a uint8 batch.
+
+        Args:
+            batch: uint8 images (B, C, H, W).
+            dataloader_idx: Not used.
+
+        Returns:
+            The batch with float32 images, (B, C, H, W), or (2, B, C, H, W) in training with two views.
+        """
+        if batch.images.dtype != torch.uint8:
+            return batch
+        trainer = self.trainer
+        if trainer is None or not trainer.training:
+            return batch._replace(images=self.normalise(batch.images.float() / 255))
+        step = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        size = len(batch.images)
+        where = slice(trainer.global_rank * size, (trainer.global_rank + 1) * size)
+        views = [
+            self.normalise(
+                self.augment(
+                    batch.images,
+                    seed=self.training_seed,
+                    step=step,
+                    view=view,
+                    rows=where,
+                    total=size * trainer.world_size,
+                )
+            )
+            for view in range(self.views)
+        ]
+        return batch._replace(images=views[0] if self.views == 1 else torch.stack(views))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Subtract the training split's mean and divide by its standard deviation; images in [0, 1], (B, C, H, W)."""
+        mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in self.mean_std)
+        return (images - mean) / std

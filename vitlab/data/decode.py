@@ -1,0 +1,119 @@
+"""Any image to the model's square: what a file, a container or an array holds, as uint8 (C, H, W)."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Decoded = Image.Image | NDArray[Any]
+_EXIF_ORIENTATION = 0x0112
+
+
+def open_image(path: Path | str) -> Image.Image:
+    """Open an image file; its pixels are read by `to_uint8`, which knows how many it needs."""
+    return Image.open(path)
+
+
+def to_uint8(image: Decoded, image_size: int, channels: int, fit: Literal["pad", "crop"]) -> NDArray[np.uint8]:
+    """Turn any image into the model's square.
+
+    EXIF orientation is applied; the first frame of an animation is taken; transparency lies over black; integers of
+    more than 8 bits and floats are scaled from their own minimum and maximum to 0..255. Resizing is antialiased (a
+    triangle filter). A truncated file is an error: half an image, the rest gray, would be learnt as if it were whole.
+
+    Args:
+        image: A PIL image, loaded or not, or an array (H, W) or (H, W, 1|3|4) of any numeric type.
+        image_size: Side in pixels.
+        channels: 1 or 3.
+        fit: pad or crop.
+
+    Returns:
+        uint8 (C, H, W).
+
+    Raises:
+        OSError: The file is truncated or damaged.
+        ValueError: An array is no image.
+    """
+    if isinstance(image, Image.Image):
+        image = _load(image, image_size, channels, fit)
+    else:
+        image = _from_array(image)
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _from_array(np.asarray(image))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    if image.mode not in (mode, "L"):
+        image = image.convert("RGB").convert(mode)
+    width, height = image.size
+    if fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        square = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box)
+    else:
+        scale = image_size / max(width, height)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        square = image.resize(size, Image.Resampling.BILINEAR)
+        if size != (image_size, image_size):
+            padded = Image.new(image.mode, (image_size, image_size))
+            padded.paste(square, ((image_size - size[0]) // 2, (image_size - size[1]) // 2))
+            square = padded
+    pixels = np.asarray(square, dtype=np.uint8)
+    return pixels.transpose(2, 0, 1) if pixels.ndim == 3 else np.repeat(pixels[None], channels, axis=0)
+
+
+def _load(image: Image.Image, image_size: int, channels: int, fit: str) -> Image.Image:
+    """Load the first frame, large JPEGs at a half, quarter or eighth of their size, turned as EXIF says."""
+    # At least twice the size that is needed: the rest is left to the antialiased filter.
+    factor = (max(image.size) if fit == "pad" else min(image.size)) / (2 * image_size)
+    least = max(1, int(image.width / factor)), max(1, int(image.height / factor))
+    image.draft("L" if channels == 1 else "RGB", least)
+    image.load()
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # broken metadata raise anything from SyntaxError to struct.error; the pixels are fine
+        orientation = 1
+    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    """Return an 8-bit image of an array (H, W) or (H, W, 1|3|4)."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or not array.size:
+        raise ValueError(f"an array of shape {array.shape} is no image")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype != np.uint8:
+        # 16 bits fit float32 without loss, at half the time.
+        values = array.astype(np.float32 if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 else np.float64)
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite(low + high):
+            finite = values[np.isfinite(values)]
+            if not finite.size:
+                raise ValueError("it holds no finite value")
+            low, high = float(finite.min()), float(finite.max())
+            values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+        values -= low
+        values *= 255 / (high - low) if high > low else 0
+        array = np.rint(values, out=values).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def reason(error: Exception) -> str:
+    """Say in a few words why a file cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or damaged from its start"
+    if isinstance(error, Image.DecompressionBombError):
+        return "its header claims too many pixels"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+

@@ -1,0 +1,99 @@
+"""Scanners: what a machine and its sequence do to the same anatomy between the patient and the 8-bit image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from vitlab.data.phantom.anatomy import TISSUES
+from vitlab.data.phantom.waves import Floats
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanner:
+    """A scanner with its T1-weighted sequence; each range is what differs between its patients.
+
+    Args:
+        levels: Signal of each tissue (white matter of scanner A about 0.5), before a patient's own variation.
+        spread: Standard deviation of a patient's variation of each level, relative.
+        uptake: Signal of what enhances (dose and delay differ).
+        blur: Standard deviation of the point spread in mm.
+        noise: Standard deviation of the noise in each of the two channels (Gudbjartsson & Patz 1995, doi
+            10.1002/mrm.1910340618: the magnitude is Rician).
+        bias: Peak of the receive field's deviation from 1.
+        gain: Factor before clipping at white.
+        gamma: Exponent of the display curve.
+        field_of_view: Edge of the image in mm.
+    """
+
+    levels: dict[str, float]
+    spread: float
+    uptake: Range
+    blur: Range
+    noise: Range
+    bias: Range
+    gain: Range
+    gamma: Range
+    field_of_view: Range
+
+    def draw_levels(self, rng: np.random.Generator) -> Floats:
+        """Draws the tissue signals of one patient in the order of TISSUES, (T,)."""
+        mean = np.array([self.levels.get(name, 0) for name in TISSUES])
+        levels = mean * np.exp(rng.normal(0, self.spread, len(TISSUES)))
+        levels[TISSUES.index("enhancing")] = rng.uniform(*self.uptake)
+        return levels.astype(np.float32)
+
+    def acquire(self, signal: Floats, pixel: float, patient: np.random.Generator, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Turns an ideal slice into the image that the scanner stores.
+
+        Args:
+            signal: The slice's signal, (H, W).
+            pixel: Edge of a pixel in mm.
+            patient: What one patient's slices share (gain, display, sharpness) is drawn from this: pass equal states.
+            rng: What differs between slices (noise, receive field) is drawn from this.
+        """
+        sigma, std, gain, gamma = (patient.uniform(*r) for r in (self.blur, self.noise, self.gain, self.gamma))
+        blurred = ndimage.gaussian_filter(signal, sigma / pixel)
+        image = blurred * self._bias(rng, signal.shape[0])
+        noise = rng.normal(0, std, (2, *signal.shape)).astype(np.float32)
+        magnitude = np.hypot(image + noise[0], noise[1])
+        return (np.clip(gain * magnitude, 0, 1) ** gamma * 255 + 0.5).astype(np.uint8)
+
+    def _bias(self, rng: np.random.Generator, size: int) -> Floats:
+        """Draws a smooth receive field: a quadratic over the image with peak deviation `bias`, (size, size)."""
+        axis = np.linspace(-1, 1, size, dtype=np.float32)
+        y, x = axis[:, None], axis
+        field = sum(c * term for c, term in zip(rng.normal(size=5), (x + 0 * y, y + 0 * x, x * y, x * x + 0 * y, y * y + 0 * x), strict=True))
+        field = np.asarray(field - np.mean(field), np.float32)
+        return 1 + field * np.float32(rng.uniform(*self.bias) / np.abs(field).max())
+
+
+# A: a spin echo, as in most of Cheng et al.: little contrast between grey and white, bright fat. B: an inversion-prepared gradient echo: strong
+# contrast, dark fluid, fat less bright; an older machine with a stronger receive field, a wider display and more noise.
+SCANNERS = {
+    "A": Scanner(
+        levels={"csf": 0.14, "gm": 0.35, "wm": 0.41, "fat": 0.55, "muscle": 0.30, "marrow": 0.35},
+        spread=0.08,
+        uptake=(0.85, 1.0),
+        blur=(0.6, 1.0),
+        noise=(0.01, 0.025),
+        bias=(0.05, 0.15),
+        gain=(0.9, 1.05),
+        gamma=(0.9, 1.1),
+        field_of_view=(205, 225),
+    ),
+    "B": Scanner(
+        levels={"csf": 0.10, "gm": 0.32, "wm": 0.48, "fat": 0.65, "muscle": 0.28, "marrow": 0.4},
+        spread=0.08,
+        uptake=(0.8, 1.0),
+        blur=(1.1, 1.7),
+        noise=(0.02, 0.045),
+        bias=(0.2, 0.4),
+        gain=(0.9, 1.15),
+        gamma=(0.7, 0.9),
+        field_of_view=(205, 240),
+    ),
+}

@@ -1,0 +1,22 @@
+"""Sources: where a manifest and its images come from. One class a source, named by `data.source` in a configuration.
+
+A source for another format (DICOM, NIfTI) is one more subclass of `Source`: a manifest, and how to open its paths.
+"""
+
+from vitlab.data.sources.arrays import MedMnist, Torchvision
+from vitlab.data.sources.base import Source, resolve_folder, resolve_root
+from vitlab.data.sources.figshare import Figshare
+from vitlab.data.sources.folder import ImageFolder
+from vitlab.data.sources.table import Csv, Phantom
+
+__all__ = [
+    "Csv",
+    "Figshare",
+    "ImageFolder",
+    "MedMnist",
+    "Phantom",
+    "Source",
+    "Torchvision",
+    "resolve_folder",
+    "resolve_root",
+]

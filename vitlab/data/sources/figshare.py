@@ -1,0 +1,73 @@
+"""Figshare: the publisher's MATLAB files of Cheng's brain tumours."""
+
+import re
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitlab.data.decode import Decoded
+from vitlab.data.manifest import Manifest
+from vitlab.data.sources.base import Source, resolve_folder
+
+
+class Figshare(Source):
+    """The publisher's files of Cheng et al. 2015, "brain tumor dataset" (doi 10.6084/m9.figshare.1512427), with masks.
+
+    N.mat (MATLAB 7.3, so HDF5) in root or its brainTumorDataPublic_* folders. The patient is the PID without the letter
+    of the exam (MR051644A and MR051644B are one person); the PID itself is in the column exam_id.
+
+    Args:
+        root: The folder; relative to $VITLAB_DATA or the working folder.
+        name: Name of the data set.
+    """
+
+    CLASSES: Final = {1: "meningioma", 2: "glioma", 3: "pituitary"}
+
+    def __init__(self, root: str, name: str = "cheng") -> None:
+        self.root, self.name = resolve_folder(root), name
+
+    def manifest(self) -> Manifest:
+        """Return the slices by the publisher's number; one that cannot be read has no label.
+
+        Raises:
+            ValueError: There are no such files, or none can be read.
+        """
+        import h5py
+
+        files = [path for path in self.root.rglob("*.mat") if path.stem.isdecimal()]
+        if not files:
+            raise ValueError(f"{self.root} has no files like 1.mat: unpack the publisher's archives into it")
+        names = ("path", "label", "patient_id", "mask_path", "exam_id", "slice")
+        rows: dict[str, list[str]] = {name: [] for name in names}
+        for file in sorted(files, key=lambda path: (int(path.stem), path)):
+            label = exam = ""
+            try:
+                with h5py.File(file, "r") as mat:
+                    label = self.CLASSES[int(mat["cjdata/label"][0, 0])]
+                    exam = "".join(map(chr, np.ravel(mat["cjdata/PID"][()])))
+            except (OSError, KeyError, ValueError, TypeError):
+                pass  # the cache opens it once more, and names it with the reason
+            path = file.relative_to(self.root).as_posix()
+            values = path, label, re.sub(r"(?<=\d)[A-Za-z]$", "", exam), f"{path}#tumorMask", exam, file.stem
+            for column, value in zip(rows.values(), values, strict=True):
+                column.append(value)
+        if not any(rows["label"]):
+            raise ValueError(f"{files[0]} and the others in {self.root} are no MATLAB 7.3 files with cjdata/label")
+        return Manifest(rows, self.root)
+
+    def decode(self, path: str) -> Decoded:
+        """Return the slice, int16 (H, W)."""
+        return self._read(path, "image")
+
+    def read_mask(self, path: str) -> NDArray[np.bool_]:
+        """Return the tumour, bool (H, W)."""
+        file, _, member = path.rpartition("#")
+        return np.asarray(self._read(file, member) > 0)
+
+    def _read(self, path: str, member: str) -> NDArray[Any]:
+        import h5py
+
+        with h5py.File(self.root / path, "r") as mat:
+            array: NDArray[Any] = mat["cjdata"][member][()].T  # MATLAB writes columns first
+        return array

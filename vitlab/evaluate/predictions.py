@@ -1,0 +1,183 @@
+"""predictions.csv: what a run said about every image, the file that all later statistics start from."""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+SPLITS = ("train", "val", "test", "")  # "": an image that this run left unused
+COLUMNS = ("split", "index", "path", "patient_id", "label")
+PREFIX = "prob_"
+SUM_TOLERANCE = 1e-2  # hand-written files round probabilities to two or three digits
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The predicted probabilities of N images over K classes, with what is needed to judge them.
+
+    Args:
+        classes: the K class names, in the order of the columns of `probs`.
+        probs: (N, K) probabilities; each row sums to one.
+        label: (N,) class names, "" where the truth is not known.
+        index: (N,) row of each image in the manifest; every image once.
+        split: (N,) one of `SPLITS`.
+        path: (N,) image path as in the manifest.
+        patient_id: (N,) "" where there is none.
+
+    Raises:
+        ValueError: in one line, when the columns do not fit each other or a value makes no sense.
+    """
+
+    classes: list[str]
+    probs: NDArray[np.floating[Any]]
+    label: NDArray[np.object_]
+    index: NDArray[np.int64]
+    split: NDArray[np.object_]
+    path: NDArray[np.object_]
+    patient_id: NDArray[np.object_]
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.probs)
+        dtype = values.dtype if values.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+        object.__setattr__(self, "classes", [str(name) for name in self.classes])
+        object.__setattr__(self, "probs", values.astype(dtype, copy=False))
+        object.__setattr__(self, "index", np.asarray(self.index).astype(np.int64, copy=False))
+        for name in ("label", "split", "path", "patient_id"):
+            object.__setattr__(self, name, _strings(getattr(self, name)))
+        self._check()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """(N,) index of each label in `classes`; -1 where the truth is not known."""
+        position = {name: i for i, name in enumerate(self.classes)} | {"": -1}
+        return np.array([position[name] for name in self.label], dtype=np.int64)
+
+    def where(self, rows: ArrayLike) -> "Predictions":
+        """The predictions of some rows: a mask or row numbers, such as `predictions.split == "test"`."""
+        rows = np.asarray(rows)
+        columns = {name: getattr(self, name)[rows] for name in (*COLUMNS, "probs")}
+        return Predictions(classes=self.classes, **columns)
+
+    def _check(self) -> None:
+        n, k = len(self.index), len(self.classes)
+        if not n or not k:
+            raise ValueError("there are no predictions" if not n else "there are no classes")
+        if len(set(self.classes)) != k or "" in self.classes:
+            raise ValueError("each class needs a name of its own")
+        if self.probs.shape != (n, k) or any(len(getattr(self, name)) != n for name in COLUMNS):
+            raise ValueError(f"columns of unequal length (index has {n}, probabilities are {self.probs.shape})")
+        for column, allowed in (("split", SPLITS), ("label", (*self.classes, ""))):
+            known = set(allowed)
+            row = next((i for i, value in enumerate(getattr(self, column), 1) if value not in known), None)
+            if row:
+                names = ", ".join(repr(name) for name in allowed[:8])
+                raise ValueError(f"row {row}: {column} is {getattr(self, column)[row - 1]!r}, not one of {names}")
+        unique, counts = np.unique(self.index, return_counts=True)
+        if len(unique) != n or unique[0] < 0:
+            wrong = unique[0] if unique[0] < 0 else unique[counts > 1][0]
+            raise ValueError(f"index {wrong} is negative or there twice: each image has one row")
+        with np.errstate(invalid="ignore"):
+            sums = np.abs(self.probs.sum(1, dtype=np.float64) - 1) <= SUM_TOLERANCE
+            fine = sums & (self.probs >= 0).all(1) & (self.probs <= 1 + SUM_TOLERANCE).all(1)
+        if not fine.all():
+            row = int(np.argmin(fine))
+            shown = ", ".join(f"{value:.4g}" for value in self.probs[row, :8])
+            raise ValueError(f"row {row + 1}: probabilities {shown} are not between 0 and 1 with sum 1")
+
+
+def write_predictions(
+    path: str | os.PathLike[str],
+    *,
+    classes: Sequence[str],
+    probs: NDArray[np.floating[Any]],
+    label: ArrayLike,
+    index: ArrayLike,
+    split: ArrayLike,
+    path_column: ArrayLike,
+    patient_id: ArrayLike,
+) -> None:
+    """Write predictions.csv so that a reader sees all of it or none.
+
+    Float32 probabilities are written with the 9 digits that bring the same float32 back, float64 with all of theirs.
+    Text is written as it is: a cell that a spreadsheet would take for a formula is not altered, because class names
+    and paths have to match the manifest.
+
+    Args:
+        path: the file.
+        classes: as all that follow, see `Predictions`.
+        probs: (N, K).
+        label: (N,).
+        index: (N,).
+        split: (N,).
+        path_column: (N,) the images' paths.
+        patient_id: (N,).
+
+    Raises:
+        ValueError: as `Predictions`; nothing is written then.
+    """
+    columns: dict[str, Any] = {"label": label, "index": index, "split": split, "path": path_column}
+    predictions = Predictions(list(classes), probs, patient_id=patient_id, **columns)  # type: ignore[arg-type]
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    show = "{:.9g}".format if predictions.probs.dtype == np.float32 else repr
+    cells = ([show(value) for value in column.tolist()] for column in predictions.probs.T)
+    text = (getattr(predictions, name).tolist() for name in COLUMNS)
+    try:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([*COLUMNS, *(PREFIX + name for name in predictions.classes)])
+            writer.writerows(zip(*text, *cells, strict=True))
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_predictions(path: str | os.PathLike[str]) -> Predictions:
+    """Read and check a predictions.csv.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: naming the file and, where it can, the row, when it is not what `write_predictions` writes.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no predictions at {path}: `fit` writes this file when the run is finished")
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        missing = [name for name in COLUMNS if name not in header]
+        if missing or len(set(header)) != len(header):
+            raise ValueError(f"column {missing[0]!r} is missing" if missing else "a column stands there twice")
+        uneven = next((i for i, row in enumerate(rows, 1) if len(row) != len(header)), None)
+        if uneven:
+            raise ValueError(f"row {uneven} has {len(rows[uneven - 1])} cells where the header has {len(header)}")
+        classes = [name for name in header if name.startswith(PREFIX)]
+        if not classes:
+            raise ValueError(f"there is no {PREFIX}<class> column")
+        cells = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {name: () for name in header}
+        return Predictions(
+            classes=[name.removeprefix(PREFIX) for name in classes],
+            probs=_numbers([cells[name] for name in classes], np.dtype(np.float64)).T,
+            index=_numbers([cells["index"]], np.dtype(np.int64))[0],
+            **{name: _strings(cells[name]) for name in ("label", "split", "path", "patient_id")},
+        )
+    except (ValueError, OverflowError, csv.Error) as error:
+        raise ValueError(f"{path} is not a predictions file: {error}") from None
+
+
+def _strings(values: Any) -> NDArray[np.object_]:
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        return values
+    return np.array([str(value) for value in values], dtype=object)
+
+
+def _numbers(columns: list[tuple[str, ...]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    convert = float if dtype == np.float64 else int
+    return np.array([list(map(convert, column)) for column in columns], dtype=dtype).reshape(len(columns), -1)

@@ -1,0 +1,332 @@
+"""LightningCLI for fit, validate, test and predict: settings in, a run folder out.
+
+What is stated once and linked from there: num_classes, image_size and channels (data -> model), the run folder (run and
+data -> loggers and checkpoints), precision (device and model -> trainer).
+"""
+
+import csv
+import logging
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from vitlab.callbacks import CostMonitor, EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
+from vitlab.data.datamodule import ImageDataModule
+from vitlab.data.sources import Source
+from vitlab.models.base import BaseModule
+from vitlab.models.classifier import CNNClassifier, ViTClassifier
+from vitlab.models.mae import MAE
+from vitlab.models.simclr import SimCLR
+from vitlab.mistakes import explain
+
+# What a configuration can name: imported so that `--model SimCLR` is found, and listed for the nearest right name.
+NAMED = (CNNClassifier, ViTClassifier, SimCLR, MAE, *Source.__subclasses__())
+
+
+@dataclass
+class RunSettings:
+    """Where a run is written.
+
+    Args:
+        approach: Name in tables, e.g. cnn_simclr; the recipe states it.
+        study: First folder of the run; null is the data set's name.
+        root: Folder of all runs.
+        axes: What this run varies, e.g. lr=0.001; one more folder, and a row of its own in the table.
+        overwrite: Replace a run that is already there.
+    """
+
+    approach: str | None = None
+    study: str | None = None
+    root: str = "lightning_logs"
+    axes: str | None = None
+    overwrite: bool = False
+
+
+class Parser(LightningArgumentParser):
+    """LightningCLI's parser, with errors of one line that name the nearest right key."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        """Raise instead of printing usage."""
+        raise ValueError(explain(message, self, NAMED)) from None
+
+
+class SaveConfigAtFit(SaveConfigCallback):
+    """Saves config.yaml at fit only, so that a later test or predict leaves the record of the run alone."""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Save when training starts."""
+        if stage == "fit" and trainer.log_dir is not None:
+            super().setup(trainer, pl_module, stage)
+
+
+class VitlabCLI(LightningCLI):
+    """LightningCLI with the run folder, the links and the callbacks that all approaches share."""
+
+    def __init__(self, verb: str, args: list[str], configs: Path) -> None:
+        self.verb = verb
+        self.folder = Path()
+        base = [str(configs / "base.yaml")]
+        super().__init__(
+            BaseModule,
+            ImageDataModule,
+            subclass_mode_model=True,
+            save_config_callback=SaveConfigAtFit,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={verb: {"default_config_files": base}, "prog": "vitlab"},
+            # our sampler knows the ranks; Lightning's would pad and count rows twice
+            trainer_defaults={"use_distributed_sampler": False},
+            auto_configure_optimizers=False,
+            args=[verb, *args],
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Build the parser of the verb that was called and no other: it saves a second at every start."""
+        return {self.verb: LightningCLI.subcommands()[self.verb]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add `run` and the shared callbacks, and link what the data knows to the model."""
+        parser.add_class_arguments(RunSettings, "run")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(OnlineProbe, "probe")
+        parser.add_lightning_class_args(ReconstructionLogger, "reconstructions")
+        for fact in ("num_classes", "image_size", "channels"):
+            parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Check --ckpt_path before Lightning reads it: it takes the model from the checkpoint, over the configuration.
+
+        Raises:
+            FileNotFoundError: There is no such checkpoint, or none was given where one is needed.
+            ValueError: It is no checkpoint, or one of another model class.
+        """
+        config = self.config[self.verb]
+        path = config.get("ckpt_path")
+        if path is None:
+            if self.verb != "fit":
+                raise FileNotFoundError(f"{self.verb} needs weights: give --ckpt_path RUN/checkpoints/best.ckpt")
+            return
+        check_checkpoint(Path(path), config.model.class_path)
+        super()._parse_ckpt_path()
+
+    def instantiate_classes(self) -> None:
+        """Instantiate, with errors of one line."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise ValueError(explain(str(error), self._parser(self.verb), NAMED)) from error
+
+    # Before classes exist: the run folder, loggers, precision.
+
+    def before_instantiate_classes(self) -> None:
+        """Derive what the settings imply."""
+        config = self.config[self.verb]
+        model_class = model_class_of(config.model.class_path)
+        trainer = config.trainer
+        self.folder = run_folder(config, model_class)
+        if self.verb == "fit" and model_class.views != config.data.views:
+            raise ValueError(f"{model_class.__name__} trains on {model_class.views} view(s) of each image: set --data.views={model_class.views}")
+        resuming = bool(config.get("ckpt_path"))
+        if self.verb == "fit":
+            if not trainer.fast_dev_run:
+                check_free(self.folder, resuming=resuming, overwrite=config.run.overwrite)
+            config.checkpoint.dirpath = str(self.folder / "checkpoints")
+            if model_class.pretraining:  # nothing to select by: labels stay out of pretraining
+                config.checkpoint.monitor, config.checkpoint.save_top_k = None, 0
+        if trainer.precision is None:
+            trainer.precision = fastest_precision(trainer.accelerator, model_class)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Add loggers and the callbacks that need the run folder."""
+        config = self.config_init[self.verb]
+        settings = config["trainer"]
+        fit = self.verb == "fit"
+        if settings.get("logger") in (None, True):
+            kwargs["logger"] = loggers(self.folder) if fit and not settings.get("fast_dev_run") else False
+        facts = {
+            "approach": approach_of(config.run.approach, type(self.model)),
+            "axes": config.run.axes or "",
+            "seed": self.config[self.verb].seed_everything,
+        }
+        self.results = ResultsWriter(self.folder, facts)
+        self.cost = CostMonitor()
+        extra: list[Callback] = [self.results]
+        if fit:
+            extra.append(self.cost)
+            if kwargs.get("logger", True):
+                extra.append(LearningRateMonitor("epoch"))
+        on_terminal = sys.stderr.isatty()
+        if settings.get("enable_progress_bar") is None:
+            kwargs["enable_progress_bar"] = on_terminal
+        if not kwargs.get("enable_progress_bar", settings.get("enable_progress_bar")):
+            extra.append(EpochLines())
+        settings["callbacks"] = [*(settings.get("callbacks") or []), *extra]
+        return super().instantiate_trainer(**kwargs)
+
+    # After fit: test the best checkpoint once and leave the run folder complete.
+
+    def after_fit(self) -> None:
+        """Evaluate the best checkpoint on all splits, once, and write the results."""
+        trainer = self.trainer
+        if trainer.fast_dev_run:
+            return
+        if trainer.interrupted or trainer.received_sigterm:
+            raise SystemExit(1)
+        probe = next(callback for callback in trainer.callbacks if isinstance(callback, OnlineProbe))
+        if not self.model.pretraining:
+            best = trainer.checkpoint_callback.best_model_path or trainer.checkpoint_callback.last_model_path
+            trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best, return_predictions=False)
+        if trainer.is_global_zero:
+            results = self.results.finish(trainer, self.model, self.cost.totals, probe.scores)
+            for split, metrics in results["metrics"].items():
+                log_final(trainer, split, metrics)
+            print(summary(results, self.folder), flush=True)
+        trainer.strategy.barrier("results written")
+
+    def after_predict(self) -> None:
+        """Write predictions.csv beside the checkpoint's run, or into the folder of this run."""
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / ("predictions.csv" if not (self.folder / "results.json").exists() else "predict.csv")
+            self.results.write_predictions(self.datamodule, path)
+            print(f"predictions: {path}")
+
+
+def run_verb(verb: str, args: list[str], configs: Path) -> int:
+    """Run fit, validate, test or predict.
+
+    Args:
+        verb: One of the four.
+        args: The rest of the command line.
+        configs: Folder of the shipped YAML files; its base.yaml is read first.
+
+    Returns:
+        0; mistakes are raised.
+    """
+    quieten()
+    VitlabCLI(verb, args, configs)
+    return 0
+
+
+def quieten() -> None:
+    """Silence what Lightning says at every start and what no user can act on."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    for message in (".*args parameter is intended.*", ".*num_workers.*", ".*GPU available.*", ".*log_every_n_steps.*", ".*exists and is not empty.*",
+                    ".*isinstance\\(treespec, LeafSpec\\).*", ".*lightly.*", ".*enable_nested_tensor.*"):  # fmt: skip
+        warnings.filterwarnings("ignore", message=message)
+
+
+def model_class_of(class_path: str) -> type[BaseModule]:
+    """Return the class of a class path; jsonargparse has already checked that it exists."""
+    from importlib import import_module
+
+    module, _, name = class_path.rpartition(".")
+    found: type[BaseModule] = getattr(import_module(module), name)
+    return found
+
+
+def check_checkpoint(path: Path, class_path: str) -> None:
+    """Find a checkpoint that is missing, unreadable or of another model class."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}: a run keeps its own in checkpoints/best.ckpt and last.ckpt")
+    try:
+        held = torch.load(path, weights_only=True, map_location="cpu")["hyper_parameters"].get("_class_path", class_path)
+    except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
+        raise ValueError(f"{path} is not a checkpoint of vitlab ({type(error).__name__})") from None
+    if held != class_path:
+        names = [full.rpartition(".")[2] for full in (held, class_path)]
+        raise ValueError(f"{path} holds a {names[0]} and the configuration asks for a {names[1]}: give the recipe that trained it")
+
+
+def approach_of(stated: str | None, model_class: type[BaseModule]) -> str:
+    """Return the recipe's approach, or the model class in lower case where a user has no recipe."""
+    return stated or model_class.__name__.removesuffix("Classifier").lower()
+
+
+def run_folder(config: Any, model_class: type[BaseModule]) -> Path:
+    """Return `<root>/<study or data set>/<approach>/<axes>/seed<k>[-fold<f>]`."""
+    run, data = config.run, config.data
+    source = data.source
+    settings = source.get("init_args") or {}
+    named = data.name or settings.get("name") or Path(settings.get("root") or settings.get("path") or "").stem
+    name = named or source.class_path.rpartition(".")[2].lower()
+    axes = run.axes or (f"label_fraction={data.label_fraction:g}" if data.label_fraction != 1 else "")
+    seed = f"seed{int(config.seed_everything)}" + (f"-fold{data.fold}" if data.fold is not None else "")
+    return Path(run.root) / (run.study or name) / approach_of(run.approach, model_class) / axes / seed
+
+
+def check_free(folder: Path, *, resuming: bool, overwrite: bool) -> None:
+    """Keep finished and unfinished runs from being written over.
+
+    Raises:
+        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given.
+    """
+    finished, last = folder / "results.json", folder / "checkpoints" / "last.ckpt"
+    if overwrite and not resuming:
+        for path in (finished, folder / "predictions.csv", folder / "backbone.safetensors", folder / "metrics.csv"):
+            path.unlink(missing_ok=True)
+        for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
+            path.unlink()
+    elif finished.exists():
+        raise ValueError(
+            f"{folder} holds a finished run: name what differs with --run.axes, choose another --seed_everything, "
+            "or replace it with --run.overwrite=true"
+        )
+    elif last.exists() and not resuming:
+        raise ValueError(f"{folder} holds a run that was stopped: go on with --ckpt_path {last}, or --run.overwrite=true")
+
+
+def fastest_precision(accelerator: str, model_class: type[BaseModule]) -> str:
+    """Return the precision measured as fastest: bf16 on a GPU and for CNNs on CPUs with bf16 units, else float32.
+
+    On CPUs with AVX-512 BF16 a half-width ResNet-18 trains 1.8x as fast in bf16, a small ViT or MAE as fast or slower.
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    has_units = torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
+    return "bf16-mixed" if has_units and getattr(model_class, "convolutional", False) else "32-true"
+
+
+def loggers(folder: Path) -> list[Any]:
+    """Return TensorBoard and CSV loggers that write into the run folder, keeping the rows of an interrupted run."""
+    earlier = folder / "metrics.csv"
+    rows: list[dict[str, Any]] = []
+    if earlier.exists():
+        with earlier.open(newline="") as file:
+            rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+    board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
+    table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=200)
+    if rows:
+        table.experiment.metrics.extend(rows)
+    return [board, table]
+
+
+def log_final(trainer: Any, split: str, metrics: dict[str, float | None]) -> None:
+    """Write the final figures of a split into the loggers, as final/<split>_<metric>."""
+    figures = {f"final/{split}_{name}": value for name, value in metrics.items() if value is not None}
+    for logger in trainer.loggers:
+        logger.log_metrics(figures, step=trainer.global_step)
+        logger.save()
+
+
+def summary(results: dict[str, Any], folder: Path) -> str:
+    """Return two lines: what the run reached and where it lies."""
+    if results["task"] == "pretrain":
+        reached = ", ".join(f"{name} {value:.3f}" for name, value in results["probe"].items())
+        reached = f"pretrained {results['epochs']} epochs; val probe: {reached or 'none'}"
+        where = folder / "backbone.safetensors"
+    else:
+        test = results["metrics"].get("test") or {}
+        reached = "test: " + ", ".join(f"{name} {value:.3f}" for name, value in test.items() if value is not None)
+        where = folder
+    return f"{results['approach']} seed {results['seed']}: {reached} ({results['wall_seconds']:.0f} s)\n{where}"

@@ -1,0 +1,114 @@
+"""BaseModule: what training shares, in one order of hooks: models, losses, metrics, steps, optimizer.
+
+Shapes: B images, C channels, H, W pixels, D features, K classes.
+"""
+
+import os
+from typing import Any, ClassVar, Protocol
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from vitlab.models.optim import OptimConfig, build_optimizer
+
+
+class Batch(Protocol):
+    """What a step takes; the data module's batches have it.
+
+    Attributes:
+        images: float32, normalised, (B, C, H, W); with two views (2, B, C, H, W).
+        targets: int64 (B,).
+        indices: int64 (B,), the manifest row; -1 for a repeat that counts nowhere.
+    """
+
+    images: Tensor
+    targets: Tensor
+    indices: Tensor
+
+
+class BaseModule(LightningModule):
+    """A timm backbone and what is trained on it.
+
+    A subclass sets `backbone` and `_step`, and overrides a hook only for what is special about it.
+
+    Args:
+        num_classes: Classes of the data set; linked from the data.
+        image_size: Side of the square images in pixels; linked from the data.
+        channels: Channels of the images; linked from the data.
+        optim: Optimizer and schedule.
+    """
+
+    pretraining: ClassVar[bool] = False
+    convolutional: ClassVar[bool] = False
+    views: ClassVar[int] = 1
+    backbone: nn.Module
+
+    def __init__(self, *, num_classes: int, image_size: int, channels: int, optim: OptimConfig) -> None:
+        super().__init__()
+        self.num_classes, self.image_size, self.channels = num_classes, image_size, channels
+        self.optim = optim if isinstance(optim, OptimConfig) else OptimConfig(**dict(optim))
+
+    # Models.
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the backbone's pooled features (B, D) of images (B, C, H, W)."""
+        features: Tensor = self.backbone(images)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return what evaluation needs: features here, logits (B, K) in a classifier."""
+        return self.features(images)
+
+    # Steps.
+
+    def _step(self, batch: Batch, stage: str) -> Tensor:
+        """Return the loss of a batch and log what the approach measures on it.
+
+        Args:
+            batch: Images, targets, indices.
+            stage: train, val or test.
+        """
+        raise NotImplementedError
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed torch by (seed, step, rank), so that a resumed run draws what an unbroken one drew."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        step = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        # odd multipliers keep neighbouring seeds and steps apart; torch takes 64 bits
+        torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + self.global_rank) % 2**63)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the training loss."""
+        loss = self._step(batch, "train")
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.targets))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Evaluate a validation batch."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Evaluate a test batch."""
+        self._step(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Return indices (B,) and logits (B, K)."""
+        return {"indices": batch.indices, "logits": self(batch.images)}
+
+    # Optimizer.
+
+    def configure_optimizers(self) -> Any:
+        """Return optimizer and schedule over the whole run."""
+        trainer = self.trainer
+        total = int(trainer.estimated_stepping_batches)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        batch = getattr(data, "batch_size", self.optim.base_batch_size)
+        return build_optimizer(
+            self,
+            self.backbone,
+            self.optim,
+            total_steps=total,
+            epochs=trainer.max_epochs or 1,
+            global_batch=batch * trainer.world_size * trainer.accumulate_grad_batches,
+        )

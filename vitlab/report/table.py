@@ -1,0 +1,158 @@
+"""`python -m vitlab compare`: run folders in, the table of train, val and test figures out."""
+
+import argparse
+import difflib
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vitlab.report.formats import FORMATS, SUFFIXES, render
+from vitlab.report.runs import Run, find_runs, read_run
+from vitlab.report.summary import Table, build_tables
+
+DEFAULT_DIR = "lightning_logs"
+TO_DO = "train first (python -m vitlab fit --config configs/cnn.yaml) or name the folder of your runs"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb.
+
+    Args:
+        argv: what stands behind `compare`; sys.argv's where None.
+
+    Returns:
+        0.
+
+    Raises:
+        ValueError: for a user's mistake, in one line; FileNotFoundError for a folder or file that is not there.
+    """
+    options = _options(sys.argv[1:] if argv is None else argv)
+    runs, unfinished = collect([Path(name) for name in options.dirs])
+    for folder in unfinished:
+        print(f"left out, as it has not finished: {folder}", file=sys.stderr)
+    if options.data is not None:
+        names = sorted({run.dataset for run in runs})
+        if options.data not in names:
+            known = ", ".join(names) or "none"
+            raise ValueError(f"no run on {options.data!r}{_nearest(options.data, names)}; there is {known}")
+        runs = [run for run in runs if run.dataset == options.data]
+    tables = build_tables(runs)
+    if not tables:
+        left_out = f" ({len(unfinished)} not finished)" if unfinished else ""
+        only = ", only pretraining," if runs else ""
+        raise ValueError(f"no finished run{only} in {', '.join(map(str, options.dirs))}{left_out}: {TO_DO}")
+    _write(tables, options.format, options.out)
+    return 0
+
+
+def collect(dirs: list[Path]) -> tuple[list[Run], list[Path]]:
+    """Read all finished runs in some folders.
+
+    Returns:
+        The runs, pretraining included, and the folders of those that have not finished.
+
+    Raises:
+        ValueError: naming the file, when a results.json cannot be read.
+    """
+    finished, unfinished = find_runs(dirs)
+    runs = [read_run(folder) for folder in finished]
+    return [run for run in runs if run.finished], unfinished + [run.folder for run in runs if not run.finished]
+
+
+def _write(tables: list[Table], form: Any, out: Path | None) -> None:
+    text = render(tables, form)
+    if form in ("csv", "json"):  # they have no place for notes
+        for note in (f"{table.title}: {note}" for table in tables for note in table.notes):
+            print(f"note: {note}", file=sys.stderr)
+    if out is None:
+        encoding = sys.stdout.encoding or "ascii"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:  # a terminal or a pipe in the C locale
+            text = text.replace("±", "+-").encode(encoding, "backslashreplace").decode(encoding)
+        sys.stdout.write(text)
+        return
+    if out.is_dir():
+        raise ValueError(f"cannot write --out {out}: it is a folder")
+    if not out.parent.is_dir():
+        raise ValueError(f"cannot write --out {out}: there is no folder {out.parent}")
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    print(f"wrote {out}", file=sys.stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what argparse would print over several lines."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    """Read the command line over a --config file over the defaults."""
+    parser = _Parser(
+        prog="vitlab compare",
+        allow_abbrev=False,
+        description="Put finished runs into one table: train, val and test figures, mean and deviation over seeds "
+        "and folds. Runs are found by their results.json at any depth. Runs of different images or label fractions "
+        "go into tables of their own; those that have not finished are named on stderr and left out.",
+    )
+    add = parser.add_argument
+    published = "a folder named `published` is read only when it is named here"
+    formats = "|".join(FORMATS)
+    add("dirs", nargs="*", metavar="DIR", help=f"folders of runs (type: path, default: {DEFAULT_DIR}); {published}")
+    add("--format", help=f"{formats} (type: str, default: by the ending of --out, else terminal)")
+    add("--out", metavar="FILE", help="write to this file (type: path, default: standard output)")
+    add("--data", metavar="NAME", help="only runs on this data set (type: str, default: all)")
+    add("--config", metavar="FILE", help="YAML file of dirs, format, out, data (type: path, default: none)")
+    options, unknown = parser.parse_known_intermixed_args(argv)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+        raise ValueError(f"unknown option {unknown[0]}{_nearest(unknown[0].partition('=')[0], flags)}")
+    if options.config is not None:
+        for key, value in _config(Path(options.config)).items():
+            if getattr(options, key) in (None, []):
+                setattr(options, key, value)
+    options.dirs = options.dirs or [DEFAULT_DIR]
+    options.out = None if options.out is None else Path(options.out)
+    if options.format is None:
+        options.format = SUFFIXES.get(options.out.suffix.lower(), "terminal") if options.out else "terminal"
+    if options.format not in FORMATS:
+        raise ValueError(
+            f"unknown --format {options.format}{_nearest(options.format, FORMATS)}; there is {', '.join(FORMATS)}"
+        )
+    if options.dirs == [DEFAULT_DIR] and not Path(DEFAULT_DIR).is_dir():
+        raise FileNotFoundError(f"there is no folder {DEFAULT_DIR} here: {TO_DO}")
+    return options
+
+
+def _config(file: Path) -> dict[str, Any]:
+    import yaml
+
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no config file {file}")
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} is not a mapping of options to values")
+    keys = ("dirs", "format", "out", "data")
+    for key, value in values.items():
+        if key not in keys:
+            raise ValueError(f"{file}: unknown option {key!r}{_nearest(str(key), keys)}")
+        strings = value if key == "dirs" and isinstance(value, list) else [value]
+        if not all(isinstance(string, str) for string in strings) or (strings is not value and key == "dirs"):
+            kind = "list of folders" if key == "dirs" else "string"
+            raise ValueError(f"{file}: {key} must be a {kind}, not {value!r}")
+    return values
+
+
+def _nearest(word: str, known: Any) -> str:
+    found = difflib.get_close_matches(str(word), list(known), n=1)
+    return f", did you mean {found[0]}?" if found else ""
