@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from vitlab.callbacks import CostMonitor, EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
 from vitlab.data.datamodule import ImageDataModule
@@ -140,7 +141,7 @@ class VitlabCLI(LightningCLI):
                 check_free(self.folder, resuming=resuming, overwrite=config.run.overwrite)
             config.checkpoint.dirpath = str(self.folder / "checkpoints")
             if model_class.pretraining:  # nothing to select by: labels stay out of pretraining
-                config.checkpoint.monitor, config.checkpoint.save_top_k = None, 0
+                config.checkpoint.monitor, config.checkpoint.filename = None, "last"
         if trainer.precision is None:
             trainer.precision = fastest_precision(trainer.accelerator, model_class)
 
@@ -150,7 +151,7 @@ class VitlabCLI(LightningCLI):
         settings = config["trainer"]
         fit = self.verb == "fit"
         if settings.get("logger") in (None, True):
-            kwargs["logger"] = loggers(self.folder) if fit and not settings.get("fast_dev_run") else False
+            kwargs["logger"] = loggers(self.folder, config.get("ckpt_path")) if fit and not settings.get("fast_dev_run") else False
         facts = {
             "approach": approach_of(config.run.approach, type(self.model)),
             "axes": config.run.axes or "",
@@ -161,6 +162,8 @@ class VitlabCLI(LightningCLI):
         extra: list[Callback] = [self.results]
         if fit:
             extra.append(self.cost)
+            if not self.model.pretraining:  # Lightning's save_last only follows improvements of the best
+                extra.append(checkpoint_last(self.folder))
             if kwargs.get("logger", True):
                 extra.append(LearningRateMonitor("epoch"))
         on_terminal = sys.stderr.isatty()
@@ -182,7 +185,7 @@ class VitlabCLI(LightningCLI):
             raise SystemExit(1)
         probe = next(callback for callback in trainer.callbacks if isinstance(callback, OnlineProbe))
         if not self.model.pretraining:
-            best = trainer.checkpoint_callback.best_model_path or trainer.checkpoint_callback.last_model_path
+            best = max(trainer.checkpoint_callbacks, key=lambda kept: kept.monitor is not None).best_model_path
             trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best, return_predictions=False)
         if trainer.is_global_zero:
             results = self.results.finish(trainer, self.model, self.cost.totals, probe.scores)
@@ -221,7 +224,7 @@ def quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    for message in (".*args parameter is intended.*", ".*num_workers.*", ".*GPU available.*", ".*log_every_n_steps.*", ".*exists and is not empty.*",
+    for message in (".*args parameter is intended.*", ".*num_workers.*", ".*callbacks used to create the checkpoint.*", ".*GPU available.*", ".*log_every_n_steps.*", ".*exists and is not empty.*",
                     ".*isinstance\\(treespec, LeafSpec\\).*", ".*lightly.*", ".*enable_nested_tensor.*"):  # fmt: skip
         warnings.filterwarnings("ignore", message=message)
 
@@ -297,16 +300,31 @@ def fastest_precision(accelerator: str, model_class: type[BaseModule]) -> str:
     return "bf16-mixed" if has_units and getattr(model_class, "convolutional", False) else "32-true"
 
 
-def loggers(folder: Path) -> list[Any]:
-    """Return TensorBoard and CSV loggers that write into the run folder, keeping the rows of an interrupted run."""
+def checkpoint_last(folder: Path) -> ModelCheckpoint:
+    """Return the callback that keeps checkpoints/last.ckpt, after every epoch, to resume from."""
+    return ModelCheckpoint(
+        folder / "checkpoints", filename="last", monitor=None, enable_version_counter=False, save_on_train_epoch_end=True
+    )
+
+
+def loggers(folder: Path, resumed: str | None) -> list[Any]:
+    """Return TensorBoard and CSV loggers that write into the run folder.
+
+    Args:
+        folder: The run folder.
+        resumed: Checkpoint that the run goes on from: earlier rows of metrics.csv up to it are kept, as CSVLogger would
+            start the file anew.
+    """
     earlier = folder / "metrics.csv"
     rows: list[dict[str, Any]] = []
-    if earlier.exists():
+    if resumed and earlier.exists():
+        done = torch.load(resumed, weights_only=True, map_location="cpu")["global_step"]
         with earlier.open(newline="") as file:
             rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = [row for row in rows if int(row["step"]) < done]
     board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
     table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=200)
-    if rows:
+    if rows and rank_zero_only.rank == 0:
         table.experiment.metrics.extend(rows)
     return [board, table]
 

@@ -4,6 +4,9 @@ import difflib
 import inspect
 import json
 import os
+import urllib.error
+import urllib.request
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +14,8 @@ import timm
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
+from timm.models import get_pretrained_cfg
 from timm.models.resnet import ResNet
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 Kwargs = dict[str, Any]
@@ -29,6 +32,12 @@ PRESETS: dict[str, tuple[str, Kwargs]] = {
         "vit_tiny_patch16_224", {**_VIT, "patch_size": 8, "embed_dim": 192, "depth": 6, "num_heads": 3},
     ),
     "vit_dim192_depth12_patch8": ("vit_tiny_patch16_224", {**_VIT, "patch_size": 8}),
+}  # fmt: skip
+
+# Settings of timm's models that are stated elsewhere: once, so that they cannot disagree.
+_STATED_ELSEWHERE = {
+    "img_size": "data.image_size", "in_chans": "data.channels", "num_classes": "the data's classes",
+    "pretrained": "model.pretrained", "drop_path_rate": "model.drop_path", "patch_drop_rate": "model.patch_drop",
 }  # fmt: skip
 
 
@@ -52,7 +61,7 @@ def create_backbone(
         channels: Channels of the images.
         kwargs: Settings for `timm.create_model`, over those of the preset.
         weights: A backbone.safetensors to load, strictly.
-        pretrained: Load timm's published weights (from the Hugging Face hub or its local cache).
+        pretrained: Load timm's published weights (from the Hugging Face hub or its local cache), strictly.
         drop_path: Stochastic depth (arXiv:1603.09382), rate of the last block.
         patch_drop: Share of a ViT's patches left out in training (PatchDropout, arXiv:2208.07220).
         stem: `small` keeps the resolution for small images: a ResNet's first convolution steps by one and its max-pool is
@@ -67,52 +76,108 @@ def create_backbone(
     """
     if weights is not None and pretrained:
         raise ValueError("model.weights and model.pretrained exclude each other: give one of them")
+    for setting, value in (("drop_path", drop_path), ("patch_drop", patch_drop)):
+        if not 0 <= value < 1:
+            raise ValueError(f"model.{setting} is {value}; give a share in [0, 1), such as 0.1")
     timm_name, settings = PRESETS.get(name, (name, {}))
-    if not timm.is_model(timm_name.partition(".")[0]):
+    if not timm.is_model(timm_name):
         nearest = difflib.get_close_matches(name, [*PRESETS, *timm.list_models()], n=3)
-        raise ValueError(f"timm has no model {name}; " + (f"did you mean {', '.join(nearest)}?" if nearest else "see timm.list_models()"))
+        hint = f"did you mean {', '.join(nearest)}?" if nearest else "see timm.list_models()"
+        raise ValueError(f"timm has no model {name}; {hint}")
+    for setting in kwargs or {}:
+        if setting in _STATED_ELSEWHERE:
+            raise ValueError(f"model.backbone_kwargs states {setting}: leave it out, it follows {_STATED_ELSEWHERE[setting]}")
     settings = {**settings, **(kwargs or {})}
-    is_vit = "img_size" in inspect.signature(VisionTransformer.__init__).parameters and timm_name.startswith(("vit", "deit"))
-    regularisers: Kwargs = {"drop_path_rate": drop_path} if drop_path else {}
-    if is_vit:
+    cfg = get_pretrained_cfg(timm_name)
+    if cfg is not None and cfg.fixed_input_size:  # ViTs and others with position embeddings
         settings["img_size"] = image_size
-        regularisers |= {"patch_drop_rate": patch_drop} if patch_drop else {}
+    regularisers: Kwargs = {"drop_path_rate": drop_path} if drop_path else {}
+    regularisers |= {"patch_drop_rate": patch_drop} if patch_drop else {}
     try:
-        model: nn.Module = timm.create_model(
-            timm_name, pretrained=pretrained, num_classes=0, in_chans=channels, **settings, **regularisers
-        )
-    except (TypeError, KeyError) as error:
-        wrong = str(error).partition("unexpected keyword argument ")[2].strip("'\"") or str(error)
-        raise ValueError(f"{name} has no setting {wrong}: correct model.backbone_kwargs or the backbone") from None
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise ValueError(f"{name} cannot be made with {settings} at {image_size} px: {error}") from None
-        raise ValueError(_no_weights(name)) from None
-    except Exception as error:  # the hub client has error classes of its own for a network that is not there
-        if not pretrained:
-            raise
-        raise ValueError(f"{_no_weights(name)} ({type(error).__name__})") from None
-    if is_vit and image_size % model.patch_embed.patch_size[0]:
-        patch = model.patch_embed.patch_size[0]
+        model: nn.Module = timm.create_model(timm_name, num_classes=0, in_chans=channels, **settings, **regularisers)
+    except Exception as error:  # timm checks its settings by type errors, assertions and runtime errors alike
+        raise ValueError(_why_not_made(error, name, timm_name, settings | regularisers)) from error
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1,))[0]
+    if image_size % patch:
+        nearest_sizes = sorted({max(image_size // patch, 1) * patch, (image_size // patch + 1) * patch})
         raise ValueError(
             f"data.image_size {image_size} is not a multiple of the patch size {patch} of {name}: "
-            f"give {image_size // patch * patch or patch} or {(image_size // patch + 1) * patch}"
+            f"give {' or '.join(map(str, nearest_sizes))}"
         )
     if stem == "small":
         _keep_resolution(model, name)
-    model.recipe = {"name": timm_name, "kwargs": settings, "in_chans": channels, "stem": stem}
+    model.recipe = {"name": timm_name, "kwargs": settings, "in_chans": channels, "image_size": image_size, "stem": stem}  # type: ignore[assignment]
     if weights is not None:
         load_backbone(model, weights)
+    elif pretrained:
+        _load_published(model, name, timm_name, {"in_chans": channels, **settings})
     return model
 
 
-def _no_weights(name: str) -> str:
-    return f"the published weights of {name} could not be had: check the network, or set --model.pretrained=false"
+def feature_dim(model: nn.Module) -> int:
+    """Return the width D of the pooled features; some CNNs (MobileNetV3, VGG) widen them after pooling."""
+    return int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
+
+
+def _why_not_made(error: Exception, name: str, timm_name: str, settings: Kwargs) -> str:
+    _, found, rest = str(error).partition("unexpected keyword argument ")
+    if not found:
+        reason = " ".join(str(error).split())
+        return f"{name} cannot be made with {settings}: {reason}; correct model.backbone_kwargs"
+    wrong = rest.strip("'\"")
+    if wrong in _STATED_ELSEWHERE:
+        return f"{name} has no {wrong}: leave out {_STATED_ELSEWHERE[wrong]}, or choose another backbone"
+    known = inspect.signature(type(timm.create_model(timm_name)).__init__).parameters
+    nearest = difflib.get_close_matches(wrong, known, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else "correct model.backbone_kwargs or the backbone"
+    return f"{name} has no setting {wrong}; {hint}"
+
+
+def _load_published(model: nn.Module, name: str, timm_name: str, settings: Kwargs) -> None:
+    """Load timm's published weights.
+
+    timm loads loosely where the classifier differs: the model is made with the published classifier, which timm loads
+    strictly, and the rest is copied, strictly again.
+    """
+    cfg = get_pretrained_cfg(timm_name)
+    local = "pretrained_cfg_overlay" in settings
+    if not local and (cfg is None or not cfg.has_weights):
+        raise ValueError(f"timm has no published weights for {name}: set --model.pretrained=false")
+    from huggingface_hub import constants  # comes with timm
+
+    offline = constants.HF_HUB_OFFLINE
+    # Offline, the hub looks in its cache only; without a network it would try each file for half a minute.
+    constants.HF_HUB_OFFLINE = offline or not (local or _is_reachable(constants.ENDPOINT))
+    try:
+        published = timm.create_model(timm_name, pretrained=True, **settings).state_dict()
+        own = model.state_dict()
+        model.load_state_dict({key: value for key, value in published.items() if key in own}, strict=True)
+    except Exception as error:  # the hub client and its HTTP library have error classes of their own
+        if "state_dict" in str(error) or "shape" in str(error):
+            message = f"the published weights of {timm_name} do not fit {name} with {settings}: use {timm_name} as it is"
+        else:
+            message = f"the published weights of {name} could not be had ({type(error).__name__}): check the network"
+        raise ValueError(f"{message}, or set --model.pretrained=false") from error
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+
+
+def _is_reachable(url: str, seconds: float = 5.0) -> bool:
+    """Say whether a server answers, whatever it answers; proxies are taken from the environment."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError as error:
+        return "CERTIFICATE" in str(error)  # an answer too: the hub client may know authorities that Python does not
+    return True
 
 
 def _keep_resolution(model: nn.Module, name: str) -> None:
     if not isinstance(model, ResNet):
         raise ValueError(f"model.stem=small is known for ResNets and {name} is none: set --model.stem=standard")
+    if any(True for _ in model.maxpool.parameters()):
+        raise ValueError(f"model.stem=small takes out the max-pool, which has weights in {name}: set --model.stem=standard")
     first = model.conv1 if isinstance(model.conv1, nn.Conv2d) else model.conv1[0]
     first.stride = (1, 1)
     model.maxpool = nn.Identity()  # has no weights, so that the state dict stays timm's
@@ -151,23 +216,34 @@ def load_backbone(module: nn.Module, path: str | Path) -> None:
     try:
         with safe_open(path, "pt") as file:
             state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            recipe = json.loads((file.metadata() or {}).get("recipe", "{}"))
+            held: Kwargs = json.loads((file.metadata() or {}).get("recipe", "{}"))
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is not a backbone.safetensors ({error}); give the one that a pretraining wrote") from None
-    own = module.state_dict()
+    own, asked = module.state_dict(), getattr(module, "recipe", {})
+    if "in_chans" in held and held["in_chans"] != asked.get("in_chans"):
+        raise ValueError(
+            f"{path} was trained on images of {held['in_chans']} channel(s) and the data has {asked.get('in_chans')}: "
+            f"set --data.channels={held['in_chans']}"
+        )
     if "pos_embed" in own and "pos_embed" in state and own["pos_embed"].shape[1] != state["pos_embed"].shape[1]:
-        assert isinstance(module, VisionTransformer)
-        prefix = 0 if module.no_embed_class else module.num_prefix_tokens
-        grid = list(module.patch_embed.grid_size)
-        state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], grid, num_prefix_tokens=prefix)
+        prefix = 0 if getattr(module, "no_embed_class", False) else int(getattr(module, "num_prefix_tokens", 0))
+        tokens = state["pos_embed"].shape[1] - prefix
+        if tokens == int(tokens**0.5) ** 2:  # else the tokens themselves differ, which is refused below
+            grid = list(module.patch_embed.grid_size)  # type: ignore[union-attr, arg-type]
+            state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], grid, num_prefix_tokens=prefix)
     unlike = sorted(set(own) ^ set(state)) + [name for name in own if name in state and own[name].shape != state[name].shape]
     if unlike:
-        held, asked = recipe.get("name", "another model"), getattr(module, "recipe", {})
         first = unlike[0]
         shapes = [tuple(found[first].shape) if first in found else "none" for found in (state, own)]
         raise ValueError(
-            f"{path} holds {held} with {recipe.get('kwargs', {})} and the model is {asked.get('name')} with "
-            f"{asked.get('kwargs')}: {len(unlike)} weights differ, first {first} ({shapes[0]} there, {shapes[1]} here); "
-            "use the same backbone, backbone_kwargs and channels in both"
+            f"{path} holds {held.get('name', 'another model')} with {held.get('kwargs', {})} and the model is "
+            f"{asked.get('name')} with {asked.get('kwargs')}: {len(unlike)} weights differ, first {first} ({shapes[0]} "
+            f"there, {shapes[1]} here); use the same backbone and backbone_kwargs in both"
+        )
+    if held.get("stem", asked.get("stem")) != asked.get("stem"):
+        warnings.warn(
+            f"{path} was trained with stem={held['stem']} and the model has stem={asked.get('stem')}: its features were "
+            "learned at another resolution",
+            stacklevel=2,
         )
     module.load_state_dict(state, strict=True)

@@ -3,7 +3,9 @@
 Shapes: B images, C channels, H, W pixels, D features, K classes.
 """
 
+import math
 import os
+from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -72,11 +74,15 @@ class BaseModule(LightningModule):
         raise NotImplementedError
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed torch by (seed, step, rank), so that a resumed run draws what an unbroken one drew."""
+        """Seed torch by (seed, step), so that a resumed run draws what an unbroken one drew.
+
+        All ranks are seeded alike: what differs by image (MAE's masks) is drawn for the global batch, of which a rank
+        takes its part.
+        """
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
         # odd multipliers keep neighbouring seeds and steps apart; torch takes 64 bits
-        torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + self.global_rank) % 2**63)
+        torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss."""
@@ -96,19 +102,27 @@ class BaseModule(LightningModule):
         """Return indices (B,) and logits (B, K)."""
         return {"indices": batch.indices, "logits": self(batch.images)}
 
-    # Optimizer.
+    # Checkpoints and optimizer.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep settings as plain values: `torch.load(weights_only=True)` refuses classes."""
+        settings = checkpoint.get("hyper_parameters", {})
+        if isinstance(settings.get("optim"), OptimConfig):
+            checkpoint["hyper_parameters"] = {**settings, "optim": asdict(settings["optim"])}
 
     def configure_optimizers(self) -> Any:
         """Return optimizer and schedule over the whole run."""
         trainer = self.trainer
-        total = int(trainer.estimated_stepping_batches)
+        total = trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise ValueError("the learning rate's schedule needs an end: set --trainer.max_epochs or --trainer.max_steps")
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(data, "batch_size", self.optim.base_batch_size)
         return build_optimizer(
             self,
             self.backbone,
             self.optim,
-            total_steps=total,
-            epochs=trainer.max_epochs or 1,
+            total_steps=int(total),
+            steps_per_epoch=trainer.num_training_batches / trainer.accumulate_grad_batches,
             global_batch=batch * trainer.world_size * trainer.accumulate_grad_batches,
         )

@@ -3,6 +3,7 @@
 Shapes: B images, C channels, H, W pixels, D features, K classes.
 """
 
+import warnings
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from vitlab.models.backbones import create_backbone
+from vitlab.models.backbones import create_backbone, feature_dim
 from vitlab.models.base import BaseModule, Batch
 from vitlab.models.optim import OptimConfig
 
@@ -35,14 +36,20 @@ class _Classifier(BaseModule):
         mixup: float,
         cutmix: float,
         class_weights: Literal["none", "balanced"],
+        regularised: bool,
     ) -> None:
         super().__init__(num_classes=num_classes, image_size=image_size, channels=channels, optim=optim)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"model.label_smoothing is {label_smoothing}; give a share in [0, 1), such as 0.1")
+        for setting, alpha in (("mixup", mixup), ("cutmix", cutmix)):
+            if alpha < 0:
+                raise ValueError(f"model.{setting} is {alpha}; give an alpha of at least 0, such as 0.2 (0 is off)")
+        if mode == "linear" and (regularised or self.optim.layer_decay < 1):
+            warnings.warn("model.mode=linear freezes the backbone: drop_path, patch_drop and layer_decay do nothing", stacklevel=3)
         self.backbone_name, self.weights, self.mode = backbone_name, weights, mode
         # Models.
         self.backbone = backbone
-        features = int(backbone.num_features)  # type: ignore[arg-type]
+        features = feature_dim(backbone)
         # A probe's features differ in scale: normalise them without affine weights first (MAE, arXiv:2111.06377, A.1)
         norm = nn.BatchNorm1d(features, affine=False) if mode == "linear" else nn.Identity()
         self.head = nn.Sequential(norm, nn.Linear(features, num_classes))
@@ -58,12 +65,14 @@ class _Classifier(BaseModule):
         # Metrics.
         for stage in ("val", "test"):
             for average, name in (("micro", "accuracy"), ("macro", "balanced_accuracy")):
-                metric = torchmetrics.classification.MulticlassAccuracy(num_classes, average=average)  # type: ignore[arg-type]
+                metric = torchmetrics.classification.MulticlassAccuracy(num_classes, average=average, validate_args=False)  # type: ignore[arg-type]
                 setattr(self, f"{stage}_{name}", metric)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, K) of images (B, C, H, W)."""
-        logits: Tensor = self.head(self.features(images))
+        """Return float32 logits (B, K) of images (B, C, H, W)."""
+        features = self.features(images)
+        with torch.autocast(images.device.type, enabled=False):  # bf16 logits tie, and ties are accuracy by luck
+            logits: Tensor = self.head(features.float())
         return logits
 
     def features(self, images: Tensor) -> Tensor:
@@ -85,15 +94,14 @@ class _Classifier(BaseModule):
             counts = torch.tensor(data.class_counts, dtype=torch.float).clamp_min(1)
             self.loss_weights.copy_(counts.sum() / counts / len(counts))
 
-    def loss(self, logits: Tensor, targets: Tensor, *, smoothing: float) -> Tensor:
-        """Return the weighted cross-entropy in float32.
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the training loss: cross-entropy with class weights and label smoothing, in float32.
 
         Args:
             logits: (B, K).
             targets: Class indices (B,) or, after mixing, probabilities (B, K).
-            smoothing: Label smoothing.
         """
-        return F.cross_entropy(logits.float(), targets, self.loss_weights, label_smoothing=smoothing)
+        return F.cross_entropy(logits.float(), targets, self.loss_weights, label_smoothing=self.label_smoothing)
 
     def _step(self, batch: Batch, stage: str) -> Tensor:
         images, targets = batch.images, batch.targets
@@ -102,11 +110,12 @@ class _Classifier(BaseModule):
         if stage == "train":
             if self.mixers:
                 images, targets = self.mixers[int(torch.randint(len(self.mixers), ()))](images, targets)
-            return self.loss(self(images), targets, smoothing=self.label_smoothing)
+            return self.loss(self(images), targets)
         own = batch.indices >= 0  # the others only even out the ranks
         logits, targets = self(images)[own], targets[own]
-        loss = self.loss(logits, targets, smoothing=0.0) if len(targets) else logits.sum()
-        size = max(1, len(targets))
+        # plain, whatever training weighs and smooths: comparable between runs
+        loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))
+        size = len(targets)  # 0 where a rank has repeats alone
         self.log(f"{stage}/loss", loss, on_epoch=True, sync_dist=True, batch_size=size)
         for name in ("accuracy", "balanced_accuracy"):
             metric = getattr(self, f"{stage}_{name}")
@@ -169,7 +178,7 @@ class CNNClassifier(_Classifier):
         super().__init__(
             num_classes=num_classes, image_size=image_size, channels=channels, optim=optim, backbone_name=backbone,
             backbone=model, weights=weights, mode=mode, label_smoothing=label_smoothing, mixup=mixup, cutmix=cutmix,
-            class_weights=class_weights,
+            class_weights=class_weights, regularised=drop_path > 0,
         )  # fmt: skip
         self.save_hyperparameters()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -229,6 +238,6 @@ class ViTClassifier(_Classifier):
         super().__init__(
             num_classes=num_classes, image_size=image_size, channels=channels, optim=optim, backbone_name=backbone,
             backbone=model, weights=weights, mode=mode, label_smoothing=label_smoothing, mixup=mixup, cutmix=cutmix,
-            class_weights=class_weights,
+            class_weights=class_weights, regularised=drop_path + patch_drop > 0,
         )  # fmt: skip
         self.save_hyperparameters()

@@ -99,16 +99,26 @@ class Head:
         shape = np.array(self.channels.shape[:3])
         position = np.clip((points - _FIRST) / np.float32(_MM), 0, (shape - 1.001).astype(np.float32))
         corner = position.astype(np.int32)
-        flat = self.channels.reshape(-1, self.channels.shape[3])
         strides = np.array([shape[1] * shape[2], shape[2], 1])
         start = corner @ strides
-        out = np.zeros((len(points), flat.shape[1]), np.float32)
-        high = position - corner.astype(np.float32)
+        filled = np.flatnonzero(self._filled[start])  # half of an image is air: not worth reading
+        start, high = start[filled], (position - corner.astype(np.float32))[filled]
         low = 1 - high
+        flat = self.channels.reshape(-1, self.channels.shape[3])
+        values = np.zeros((len(filled), flat.shape[1]), np.float32)
         for i, j, k in np.ndindex(2, 2, 2):
             share = (high if i else low)[:, 0] * (high if j else low)[:, 1] * (high if k else low)[:, 2]
-            out += share[:, None] * flat[start + int(np.dot((i, j, k), strides))]
+            values += share[:, None] * flat.take(start + int(np.dot((i, j, k), strides)), axis=0)
+        out = np.zeros((len(points), flat.shape[1]), np.float32)
+        out[:, -1] = _HEAD  # as far out as the scalp, or farther
+        out[filled] = values
         return out[:, :-1], out[:, -1]
+
+    @functools.cached_property
+    def _filled(self) -> NDArray[np.bool_]:
+        """Whether one of the eight voxels from each corner up has any tissue, flat, (X * Y * Z,)."""
+        some = self.channels[..., :-1].any(axis=-1)
+        return ndimage.maximum_filter(some, size=2, origin=-1).ravel()
 
     @functools.cached_property
     def white_matter(self) -> Floats:
@@ -225,8 +235,8 @@ def load_head() -> Head:
         tissues["csf"] -= share * brain
     tissues["csf"] = np.clip(tissues["csf"], 0, 1)
     upper = np.clip(np.maximum(z / 30, -(y + 50) / 30), 0, 1) * np.clip((z + 30) / 10, 0, 1)  # vault, not the base
-    put("enhancing", _soft(4 - np.hypot(x, 0.8 * (distance + 3))) * upper * 0.7)  # superior sagittal sinus
+    put("enhancing", _soft(4 - np.hypot(x, 0.8 * (distance + 3))) * upper)  # superior sagittal sinus
     transverse = _soft(3.5 - np.hypot(distance + 2, z + 24 + 0.1 * np.abs(x)))
-    put("enhancing", 0.7 * transverse * np.clip(-(y + 45) / 20, 0, 1))
+    put("enhancing", transverse * np.clip(-(y + 45) / 20, 0, 1))
     put("enhancing", _soft(1 - np.abs(x)) * 0.25 * _soft(-distance) * np.clip((np.hypot(y + 18, z - 5) - 45) / 15, 0, 1))  # falx
     return Head(np.stack([*tissues.values(), distance], axis=-1).astype(np.float32))

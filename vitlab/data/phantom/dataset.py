@@ -65,10 +65,10 @@ def patient_slices(head: Head, *, seed: int, split: str, label: str, number: int
     kind = KINDS[label if label in KINDS else str(rng.choice(sorted(KINDS)))]
     lesion = kind.draw(rng, head)
     levels = machine.draw_levels(rng)
-    # Adult heads differ by 4-5 % of their length and breadth (1 sd); positioning by a few degrees and half a centimetre.
-    matrix = _rotation(rng.normal(0, np.radians(5), 3)) / rng.normal(1, 0.045, 3)
+    # Adult heads differ by 4 % of their length and breadth (1 sd); positioning by a few degrees and millimetres.
+    matrix = _rotation(rng.normal(0, np.radians(4), 3)) / rng.normal(1, 0.04, 3)
     matrix[:, 0] *= rng.choice((-1, 1))
-    shift = rng.normal(0, 4, 3)
+    shift = rng.normal(0, 3, 3)
     warp = Waves.draw(rng, waves=8, wavelength=(70, 220), std=2.5, components=3)
     vessels = Waves.draw(rng, waves=20, wavelength=(18, 50), std=1.0, components=2)
     ventricles = float(rng.uniform(0.0, 0.35))

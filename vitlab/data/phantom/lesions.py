@@ -121,7 +121,7 @@ class Glioma(Lesion):
 
     radii = (14, 28)
     bumpiness = (0.10, 0.20)
-    uptakes = (0.8, 1.0)
+    uptakes = (0.75, 1.0)
     unevenness = 0.12
     pressure = 0.35
 
@@ -155,7 +155,7 @@ class Meningioma(Lesion):
 
     radii = (13, 26)
     bumpiness = (0.04, 0.10)
-    uptakes = (0.85, 1.0)
+    uptakes = (0.8, 1.0)
     unevenness = 0.025
     pressure = 0.5
 
@@ -191,9 +191,9 @@ class Pituitary(Lesion):
     10.1007/s00330-004-2531-x).
     """
 
-    radii = (9, 17)
+    radii = (9, 18)
     bumpiness = (0.02, 0.08)
-    uptakes = (0.8, 1.0)
+    uptakes = (0.75, 1.0)
     unevenness = 0.05
     pressure = 0.3
 

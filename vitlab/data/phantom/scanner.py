@@ -17,9 +17,7 @@ class Scanner:
     """A scanner with its T1-weighted sequence; each range is what differs between its patients.
 
     Args:
-        levels: Signal of each tissue (white matter of scanner A about 0.5), before a patient's own variation.
-        spread: Standard deviation of a patient's variation of each level, relative.
-        uptake: Signal of what enhances (dose and delay differ).
+        levels: Signal of each of TISSUES. The widths are what fat saturation, dose of contrast and delay change.
         blur: Standard deviation of the point spread in mm.
         noise: Standard deviation of the noise in each of the two channels (Gudbjartsson & Patz 1995, doi
             10.1002/mrm.1910340618: the magnitude is Rician).
@@ -29,9 +27,7 @@ class Scanner:
         field_of_view: Edge of the image in mm.
     """
 
-    levels: dict[str, float]
-    spread: float
-    uptake: Range
+    levels: dict[str, Range]
     blur: Range
     noise: Range
     bias: Range
@@ -41,10 +37,7 @@ class Scanner:
 
     def draw_levels(self, rng: np.random.Generator) -> Floats:
         """Draws the tissue signals of one patient in the order of TISSUES, (T,)."""
-        mean = np.array([self.levels.get(name, 0) for name in TISSUES])
-        levels = mean * np.exp(rng.normal(0, self.spread, len(TISSUES)))
-        levels[TISSUES.index("enhancing")] = rng.uniform(*self.uptake)
-        return levels.astype(np.float32)
+        return np.array([rng.uniform(*self.levels[name]) for name in TISSUES], np.float32)
 
     def acquire(self, signal: Floats, pixel: float, patient: np.random.Generator, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Turns an ideal slice into the image that the scanner stores.
@@ -75,25 +68,37 @@ class Scanner:
 # contrast, dark fluid, fat less bright; an older machine with a stronger receive field, a wider display and more noise.
 SCANNERS = {
     "A": Scanner(
-        levels={"csf": 0.14, "gm": 0.35, "wm": 0.41, "fat": 0.55, "muscle": 0.30, "marrow": 0.35},
-        spread=0.08,
-        uptake=(0.85, 1.0),
+        levels={
+            "csf": (0.12, 0.19),
+            "gm": (0.33, 0.40),
+            "wm": (0.39, 0.47),
+            "enhancing": (0.8, 1.0),
+            "fat": (0.5, 0.9),
+            "muscle": (0.27, 0.38),
+            "marrow": (0.35, 0.55),
+        },
         blur=(0.6, 1.0),
         noise=(0.01, 0.025),
         bias=(0.05, 0.15),
-        gain=(0.9, 1.05),
-        gamma=(0.9, 1.1),
+        gain=(0.85, 1.1),
+        gamma=(0.85, 1.15),
         field_of_view=(205, 225),
     ),
     "B": Scanner(
-        levels={"csf": 0.10, "gm": 0.32, "wm": 0.48, "fat": 0.65, "muscle": 0.28, "marrow": 0.4},
-        spread=0.08,
-        uptake=(0.8, 1.0),
+        levels={
+            "csf": (0.08, 0.13),
+            "gm": (0.28, 0.36),
+            "wm": (0.44, 0.52),
+            "enhancing": (0.75, 1.0),
+            "fat": (0.6, 0.85),
+            "muscle": (0.25, 0.33),
+            "marrow": (0.35, 0.5),
+        },
         blur=(1.1, 1.7),
         noise=(0.02, 0.045),
         bias=(0.2, 0.4),
-        gain=(0.9, 1.15),
-        gamma=(0.7, 0.9),
+        gain=(0.9, 1.2),
+        gamma=(0.65, 0.85),
         field_of_view=(205, 240),
     ),
 }
