@@ -48,7 +48,14 @@ def runs(tmp_path_factory, image_folder):
     short = ["--trainer.max_epochs=8"]
     fit(root, "cnn", image_folder, *TINY_CNN, *short)
     found = fit(root, "simclr_pretrain", image_folder, *TINY_CNN, "--trainer.max_epochs=4", "--probe.every_n_epochs=2")
-    fit(root, "cnn_simclr", image_folder, *TINY_CNN, *short, f"--model.weights={found}/simclr/seed0/backbone.safetensors")
+    fit(
+        root,
+        "cnn_simclr",
+        image_folder,
+        *TINY_CNN,
+        *short,
+        f"--model.weights={found}/simclr/seed0/backbone.safetensors",
+    )
     fit(root, "vit", image_folder, *TINY_VIT, *short)
     fit(root, "mae_pretrain", image_folder, *TINY_VIT, *TINY_DECODER, "--trainer.max_epochs=4")
     fit(root, "vit_mae", image_folder, *TINY_VIT, *short, f"--model.weights={found}/mae/seed0/backbone.safetensors")
@@ -81,7 +88,11 @@ def test_a_fine_tuning_carries_the_cost_of_its_pretraining(runs, approach, pretr
     fine = json.loads((runs / approach / "seed0" / "results.json").read_text())["pretrain"]
     own = json.loads((runs / pretraining / "seed0" / "results.json").read_text())
     assert own["task"] == "pretrain" and own["metrics"] == {}
-    assert (fine["images_seen"], fine["wall_seconds"]) == (own["images_seen"], own["wall_seconds"]) == (160, own["wall_seconds"])
+    assert (
+        (fine["images_seen"], fine["wall_seconds"])
+        == (own["images_seen"], own["wall_seconds"])
+        == (160, own["wall_seconds"])
+    )
     assert set(own["probe"]) == {"knn_accuracy", "linear_accuracy", "feature_std", "rankme"}
 
 
@@ -132,7 +143,10 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, image_folder, recipe, mo
     assert not (run / "results.json").exists() and not (run / "predictions.csv").exists()
     assert main([*args, "--trainer.max_epochs=4"]) == 2  # says that there is a stopped run
     assert main([*args, "--trainer.max_epochs=4", "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]) == 0
-    read = {folder: [row for row in csv.DictReader((folder / "metrics.csv").open()) if row["train/loss"]] for folder in (whole, run)}
+    read = {
+        folder: [row for row in csv.DictReader((folder / "metrics.csv").open()) if row["train/loss"]]
+        for folder in (whole, run)
+    }
     assert [row["train/loss"] for row in read[run]] == [row["train/loss"] for row in read[whole]]
     ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (run, whole))
     assert ours["metrics"] == theirs["metrics"] and ours["images_seen"] == theirs["images_seen"]
@@ -145,8 +159,8 @@ def test_two_processes_equal_one_on_the_joined_batch(tmp_path, image_folder):
         "one": ["--data.batch_size=16", "--trainer.devices=1"],
         "two": ["--data.batch_size=8", "--trainer.devices=2", "--trainer.strategy=ddp"],
     }.items():
-        command = [sys.executable, "-m", "vitlab", "fit", "--config", "configs/vit.yaml", *data_flags(image_folder), *TINY_VIT,
-                   "--trainer.accelerator=cpu", "--trainer.max_epochs=2", f"--run.root={tmp_path / name}",
+        command = [sys.executable, "-m", "vitlab", "fit", "--config", "configs/vit.yaml", *data_flags(image_folder),
+                   *TINY_VIT, "--trainer.accelerator=cpu", "--trainer.max_epochs=2", f"--run.root={tmp_path / name}",
                    "--model.drop_path=0", *flags]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr

@@ -28,7 +28,10 @@ def test_help_is_quick_and_imports_no_torch():
         seconds.append(time.perf_counter() - start)
         assert done.returncode == 0 and "fit" in done.stdout and "compare" in done.stdout
     assert min(seconds) < 0.3
-    code = "import sys; from vitlab.cli import main; main(['--help']); main(['compare', '--help']); print('torch' in sys.modules)"
+    code = (
+        "import sys; from vitlab.cli import main; main(['--help']); main(['compare', '--help']);"
+        "print('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.endswith("False\n")
 
 
@@ -80,7 +83,8 @@ MISTAKES = {
     "unknown backbone setting": (["fit", *CNN, '--model.backbone_kwargs={{"chanels": [8, 8, 8, 8]}}'], "chanels"),
     "ViT for a CNN": (["fit", *CNN, "--model.backbone=vit_tiny_patch16_224"], "ViT"),
     "CNN for a ViT": (["fit", "--config", "configs/vit.yaml", "--model.backbone=resnet18"], "resnet18"),
-    "image size not a multiple of the patch": (["fit", "--config", "configs/vit.yaml", "--data.image_size=60"], "multiple"),
+    "image size not a multiple of the patch": (["fit", "--config", "configs/vit.yaml", "--data.image_size=60"],
+                                               "multiple"),
     "image size zero": (["fit", *CNN, "--data.image_size=0"], "image_size"),
     "batch size zero": (["fit", *CNN, "--data.batch_size=0"], "batch_size"),
     "missing folder": (["fit", *CNN, "--data.source=ImageFolder", "--data.source.root=nowhere"], "VITLAB_DATA"),

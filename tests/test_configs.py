@@ -11,7 +11,12 @@ from vitlab.cli import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = sorted(path.name for path in CONFIGS.glob("*.yaml") if path.name != "base.yaml")
-ONE_STEP = ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--data.batch_size=8", "--probe.every_n_epochs=0"]
+ONE_STEP = [
+    "--trainer.fast_dev_run=true",
+    "--trainer.accelerator=cpu",
+    "--data.batch_size=8",
+    "--probe.every_n_epochs=0",
+]
 
 
 def discs(folder):
@@ -28,7 +33,15 @@ def test_every_recipe_runs_a_step(recipe, image_folder, tmp_path):
 @pytest.mark.parametrize("data", sorted(path.name for path in (CONFIGS / "data").glob("*.yaml")))
 def test_every_data_set_runs_a_step(data, data_root, tmp_path, monkeypatch):
     monkeypatch.setenv("VITLAB_DATA", str(data_root))
-    args = ["fit", "--config", "configs/cnn.yaml", "--config", f"configs/data/{data}", *ONE_STEP, f"--run.root={tmp_path}"]
+    args = [
+        "fit",
+        "--config",
+        "configs/cnn.yaml",
+        "--config",
+        f"configs/data/{data}",
+        *ONE_STEP,
+        f"--run.root={tmp_path}",
+    ]
     assert main(args) == 0
 
 
@@ -53,10 +66,10 @@ def test_hardware_overlays_speak_of_nothing_else():
 
 
 def test_pairs_share_backbone_augmentation_and_supervised_settings():
-    """A pretraining and its fine-tuning must be of the same network, and CNN and ViT recipes differ in no data setting."""
+    """A pretraining and its fine-tuning must be of the same network, and both of a kind train on the same data."""
     recipe = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS.glob("*.yaml")}
-    network = {name: {key: value for key, value in recipe[name]["model"]["init_args"].items() if key.startswith("backbone")}
-               for name in recipe if "model" in recipe[name]}  # fmt: skip
+    settings = {name: found["model"]["init_args"] for name, found in recipe.items() if "model" in found}
+    network = {name: {key: own[key] for key in own if key.startswith("backbone")} for name, own in settings.items()}
     assert network["cnn"] == network["simclr_pretrain"] == network["cnn_simclr"]
     assert network["vit"] == network["mae_pretrain"] == network["vit_mae"]
     assert recipe["cnn"]["data"] == recipe["cnn_simclr"]["data"] and recipe["vit"]["data"] == recipe["vit_mae"]["data"]
@@ -66,5 +79,7 @@ def test_each_recipe_opens_with_its_command_score_and_time():
     for name in RECIPES:
         head = [line for line in (CONFIGS / name).read_text().splitlines() if line.startswith("#")]
         assert head[0].startswith(f"# python -m vitlab fit --config configs/{name}"), name
-        assert any("cores" in line or "GPU" in line for line in head), f"{name} does not say how long it takes and where"
+        assert any("cores" in line or "GPU" in line for line in head), (
+            f"{name} does not say how long it takes and where"
+        )
     assert os.environ["OMP_NUM_THREADS"] == "1"

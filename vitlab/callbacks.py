@@ -1,19 +1,15 @@
-"""What every run does beside training: counts its cost, probes a pretraining, writes predictions and results."""
+"""What every run does beside training: probes and draws a pretraining, prints, writes predictions and results."""
 
-import os
-import resource
-import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from vitlab.cost import device_name, flops_per_image
 from vitlab.evaluate import probe
 from vitlab.evaluate.metrics import compute_metrics
 from vitlab.evaluate.predictions import write_predictions
@@ -23,83 +19,11 @@ from vitlab.models.backbones import save_backbone
 SPLITS = ("train", "val", "test")
 
 
-class CostMonitor(Callback):
-    """Counts wall seconds, images seen and peak memory of `fit`; goes on counting after a resume."""
-
-    def __init__(self) -> None:
-        self.wall_seconds = self.training_seconds = 0.0
-        self.images_seen = self.epochs = 0
-        self._start = self._epoch_start = 0.0
-        self._resumed = 0.0
-        self.totals: dict[str, float] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counts so far, for the checkpoint."""
-        wall = self._resumed + time.perf_counter() - self._start if self._start else self.wall_seconds
-        return {
-            "wall_seconds": wall, "training_seconds": self.training_seconds,
-            "images_seen": self.images_seen, "epochs": self.epochs,
-        }  # fmt: skip
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the counts of a checkpoint."""
-        self._resumed = state_dict["wall_seconds"]
-        self.training_seconds = state_dict["training_seconds"]
-        self.images_seen, self.epochs = state_dict["images_seen"], state_dict["epochs"]
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._start = time.perf_counter()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the epoch's clock, which leaves validation out."""
-        self._epoch_start = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Count the images of all devices; two views of an image count once."""
-        self.images_seen += len(batch.targets) * trainer.world_size
-        if trainer.is_last_batch:
-            if trainer.strategy.root_device.type == "cuda":
-                torch.cuda.synchronize()
-            self.training_seconds += time.perf_counter() - self._epoch_start
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the epoch and log the speed."""
-        self.epochs += 1
-        pl_module.log("cost/images_per_second", self.images_per_second, rank_zero_only=True)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock and keep the figures: loading a checkpoint for evaluation brings back older ones."""
-        self.wall_seconds, self._start = self.state_dict()["wall_seconds"], 0.0
-        self.totals = {
-            "epochs": self.epochs,
-            "images_seen": self.images_seen,
-            "wall_seconds": round(self.wall_seconds, 3),
-            "images_per_second": round(self.images_per_second, 1),
-            "peak_memory_bytes": self.peak_memory_bytes(trainer.strategy.root_device),
-        }
-
-    @property
-    def images_per_second(self) -> float:
-        """Training images a second over all devices, validation left out."""
-        return self.images_seen / self.training_seconds if self.training_seconds else 0.0
-
-    @staticmethod
-    def peak_memory_bytes(device: torch.device) -> int:
-        """Return the peak of allocated device memory, or of the process on a CPU."""
-        if device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(device))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes
-
-
 class OnlineProbe(Callback):
     """kNN and linear probe of a pretraining: fitted on the training split's features, scored on validation.
 
     Logs val/knn_accuracy and val/linear_accuracy (both balanced), val/feature_std (1 is spread out, 0 collapsed;
-    SimSiam, arXiv:2011.10566) and val/rankme (effective rank; RankMe, arXiv:2210.02885). Labels never reach the backbone.
+    SimSiam, arXiv:2011.10566) and val/rankme (effective rank; RankMe, arXiv:2210.02885). No label reaches the backbone.
 
     Args:
         every_n_epochs: Probe after this many epochs, and always after the last one; 0 never.
@@ -134,7 +58,7 @@ class OnlineProbe(Callback):
         }
 
     @torch.no_grad()
-    def _features(self, trainer: Trainer, module: LightningModule, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def _features(self, trainer: Trainer, module: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return features (N, D) and targets (N,) of a split on the evaluation transform."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         dataset = data.eval_dataloader(split).dataset
@@ -165,7 +89,7 @@ class ReconstructionLogger(Callback):
         self.every_n_epochs, self.images = every_n_epochs, images
 
     @torch.no_grad()
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw three rows: image, what the encoder sees, reconstruction."""
         epoch = trainer.current_epoch + 1
         due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
@@ -200,7 +124,9 @@ class EpochLines(Callback):
             return
         self._last = now
         shown = ("train/loss", "val/loss", "val/accuracy", "val/knn_accuracy", "val/linear_accuracy")
-        figures = [f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in shown if name in trainer.callback_metrics]
+        figures = [
+            f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in shown if name in trainer.callback_metrics
+        ]
         print(f"epoch {epoch}/{trainer.max_epochs}  " + "  ".join(figures), flush=True)
 
 
@@ -226,7 +152,13 @@ class ResultsWriter(Callback):
             check_same_split(self.pretrain, data.source_manifest.sha256, data.split_settings)
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Keep indices and logits of this rank."""
         self.outputs.setdefault(dataloader_idx, []).append(outputs)
@@ -237,7 +169,8 @@ class ResultsWriter(Callback):
             indices = torch.cat([output["indices"] for output in outputs])
             logits = torch.cat([output["logits"].float() for output in outputs])
             if trainer.world_size > 1:
-                indices, logits = (pl_module.all_gather(part).flatten(0, 1) for part in (indices, logits))
+                gathered: list[Any] = [pl_module.all_gather(part) for part in (indices, logits)]
+                indices, logits = (part.flatten(0, 1) for part in gathered)
             rows, first = np.unique(indices.cpu().numpy(), return_index=True)
             keep = rows >= 0
             self.probabilities[SPLITS[loader]] = (rows[keep], logits.double().softmax(1).cpu().numpy()[first[keep]])
@@ -270,7 +203,9 @@ class ResultsWriter(Callback):
         )
         return metrics
 
-    def finish(self, trainer: Trainer, module: LightningModule, cost: dict[str, float], scores: dict[str, float]) -> dict[str, Any]:
+    def finish(
+        self, trainer: Trainer, module: LightningModule, cost: dict[str, float], scores: dict[str, float]
+    ) -> dict[str, Any]:
         """Write everything that a finished `fit` leaves, results.json last.
 
         Args:
@@ -311,25 +246,3 @@ class ResultsWriter(Callback):
         }
         write_results(self.folder, results)
         return results
-
-
-@torch.no_grad()
-def flops_per_image(module: LightningModule, channels: int, image_size: int) -> int:
-    """Count the floating-point operations of one evaluation forward pass of one image; a multiply-add counts two."""
-    training = module.training
-    module.eval()
-    image = torch.zeros(1, channels, image_size, image_size, device=module.device)
-    # The counter knows matrix products, not every fused attention kernel: take the plain formula.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        module(image)
-    module.train(training)
-    return int(counter.get_total_flops())
-
-
-def device_name(trainer: Trainer) -> str:
-    """Return the devices of the run in words."""
-    device = trainer.strategy.root_device
-    if device.type == "cuda":
-        return f"{trainer.world_size} x {torch.cuda.get_device_name(device)}"
-    threads = os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()
-    return f"{trainer.world_size} x cpu ({threads} threads)"

@@ -108,7 +108,7 @@ def shipped_configs(args: list[str]) -> list[str]:
     args = list(args)
     for position, arg in enumerate(args):
         flag, joined, value = arg.partition("=")
-        if flag not in CONFIG_FLAGS or not joined and position + 1 == len(args):
+        if flag not in CONFIG_FLAGS or (not joined and position + 1 == len(args)):
             continue
         name = value if joined else args[position + 1]
         if Path(name).is_file():
@@ -135,7 +135,9 @@ def _check_yaml(path: Path) -> None:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{path} is not a configuration: it holds a {type(found).__name__}, not keys such as model and data")
+        raise ValueError(
+            f"{path} is not a configuration: it holds a {type(found).__name__}, not keys such as model and data"
+        )
 
 
 def _is_mistake(error: Exception) -> bool:

@@ -4,50 +4,41 @@ What is stated once and linked from there: num_classes, image_size and channels 
 data -> loggers and checkpoints), precision (device and model -> trainer).
 """
 
-import csv
 import logging
 import sys
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 
-from vitlab.callbacks import CostMonitor, EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
+from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
+from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
+from vitlab.mistakes import explain
 from vitlab.models.base import BaseModule
 from vitlab.models.classifier import CNNClassifier, ViTClassifier
 from vitlab.models.mae import MAE
 from vitlab.models.simclr import SimCLR
-from vitlab.mistakes import explain
+from vitlab.run_folder import RunSettings, approach_of, check_free, checkpoint_last, log_final, loggers, run_folder
 
+# Warnings of the libraries that no user can act on.
+UNHELPFUL = (
+    ".*args parameter is intended.*",
+    ".*num_workers.*",
+    ".*callbacks used to create the checkpoint.*",
+    ".*GPU available.*",
+    ".*log_every_n_steps.*",
+    ".*exists and is not empty.*",
+    ".*LeafSpec.*",
+    ".*lightly.*",
+    ".*enable_nested_tensor.*",
+)
 # What a configuration can name: imported so that `--model SimCLR` is found, and listed for the nearest right name.
 NAMED = (CNNClassifier, ViTClassifier, SimCLR, MAE, *Source.__subclasses__())
-
-
-@dataclass
-class RunSettings:
-    """Where a run is written.
-
-    Args:
-        approach: Name in tables, e.g. cnn_simclr; the recipe states it.
-        study: First folder of the run; null is the data set's name.
-        root: Folder of all runs.
-        axes: What this run varies, e.g. lr=0.001; one more folder, and a row of its own in the table.
-        overwrite: Replace a run that is already there.
-    """
-
-    approach: str | None = None
-    study: str | None = None
-    root: str = "lightning_logs"
-    axes: str | None = None
-    overwrite: bool = False
 
 
 class Parser(LightningArgumentParser):
@@ -134,7 +125,8 @@ class VitlabCLI(LightningCLI):
         trainer = config.trainer
         self.folder = run_folder(config, model_class)
         if self.verb == "fit" and model_class.views != config.data.views:
-            raise ValueError(f"{model_class.__name__} trains on {model_class.views} view(s) of each image: set --data.views={model_class.views}")
+            views = model_class.views
+            raise ValueError(f"{model_class.__name__} trains on {views} views of an image: set --data.views={views}")
         resuming = bool(config.get("ckpt_path"))
         if self.verb == "fit":
             if not trainer.fast_dev_run:
@@ -151,7 +143,9 @@ class VitlabCLI(LightningCLI):
         settings = config["trainer"]
         fit = self.verb == "fit"
         if settings.get("logger") in (None, True):
-            kwargs["logger"] = loggers(self.folder, config.get("ckpt_path")) if fit and not settings.get("fast_dev_run") else False
+            kwargs["logger"] = (
+                loggers(self.folder, config.get("ckpt_path")) if fit and not settings.get("fast_dev_run") else False
+            )
         facts = {
             "approach": approach_of(config.run.approach, type(self.model)),
             "axes": config.run.axes or "",
@@ -178,7 +172,7 @@ class VitlabCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint on all splits, once, and write the results."""
-        trainer = self.trainer
+        trainer: Any = self.trainer
         if trainer.fast_dev_run:
             return
         if trainer.interrupted or trainer.received_sigterm:
@@ -196,7 +190,8 @@ class VitlabCLI(LightningCLI):
 
     def after_predict(self) -> None:
         """Write predictions.csv beside the checkpoint's run, or into the folder of this run."""
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        trainer: Any = self.trainer
+        if trainer.is_global_zero and not trainer.fast_dev_run:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / ("predictions.csv" if not (self.folder / "results.json").exists() else "predict.csv")
             self.results.write_predictions(self.datamodule, path)
@@ -224,8 +219,7 @@ def quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    for message in (".*args parameter is intended.*", ".*num_workers.*", ".*callbacks used to create the checkpoint.*", ".*GPU available.*", ".*log_every_n_steps.*", ".*exists and is not empty.*",
-                    ".*isinstance\\(treespec, LeafSpec\\).*", ".*lightly.*", ".*enable_nested_tensor.*"):  # fmt: skip
+    for message in UNHELPFUL:
         warnings.filterwarnings("ignore", message=message)
 
 
@@ -241,52 +235,20 @@ def model_class_of(class_path: str) -> type[BaseModule]:
 def check_checkpoint(path: Path, class_path: str) -> None:
     """Find a checkpoint that is missing, unreadable or of another model class."""
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}: a run keeps its own in checkpoints/best.ckpt and last.ckpt")
+        raise FileNotFoundError(
+            f"there is no checkpoint {path}: a run keeps its own in checkpoints/best.ckpt and last.ckpt"
+        )
     try:
-        held = torch.load(path, weights_only=True, map_location="cpu")["hyper_parameters"].get("_class_path", class_path)
+        held = torch.load(path, weights_only=True, map_location="cpu")["hyper_parameters"].get(
+            "_class_path", class_path
+        )
     except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
         raise ValueError(f"{path} is not a checkpoint of vitlab ({type(error).__name__})") from None
     if held != class_path:
         names = [full.rpartition(".")[2] for full in (held, class_path)]
-        raise ValueError(f"{path} holds a {names[0]} and the configuration asks for a {names[1]}: give the recipe that trained it")
-
-
-def approach_of(stated: str | None, model_class: type[BaseModule]) -> str:
-    """Return the recipe's approach, or the model class in lower case where a user has no recipe."""
-    return stated or model_class.__name__.removesuffix("Classifier").lower()
-
-
-def run_folder(config: Any, model_class: type[BaseModule]) -> Path:
-    """Return `<root>/<study or data set>/<approach>/<axes>/seed<k>[-fold<f>]`."""
-    run, data = config.run, config.data
-    source = data.source
-    settings = source.get("init_args") or {}
-    named = data.name or settings.get("name") or Path(settings.get("root") or settings.get("path") or "").stem
-    name = named or source.class_path.rpartition(".")[2].lower()
-    axes = run.axes or (f"label_fraction={data.label_fraction:g}" if data.label_fraction != 1 else "")
-    seed = f"seed{int(config.seed_everything)}" + (f"-fold{data.fold}" if data.fold is not None else "")
-    return Path(run.root) / (run.study or name) / approach_of(run.approach, model_class) / axes / seed
-
-
-def check_free(folder: Path, *, resuming: bool, overwrite: bool) -> None:
-    """Keep finished and unfinished runs from being written over.
-
-    Raises:
-        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given.
-    """
-    finished, last = folder / "results.json", folder / "checkpoints" / "last.ckpt"
-    if overwrite and not resuming:
-        for path in (finished, folder / "predictions.csv", folder / "backbone.safetensors", folder / "metrics.csv"):
-            path.unlink(missing_ok=True)
-        for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
-            path.unlink()
-    elif finished.exists():
         raise ValueError(
-            f"{folder} holds a finished run: name what differs with --run.axes, choose another --seed_everything, "
-            "or replace it with --run.overwrite=true"
+            f"{path} holds a {names[0]} and the configuration asks for a {names[1]}: give the recipe that trained it"
         )
-    elif last.exists() and not resuming:
-        raise ValueError(f"{folder} holds a run that was stopped: go on with --ckpt_path {last}, or --run.overwrite=true")
 
 
 def fastest_precision(accelerator: str, model_class: type[BaseModule]) -> str:
@@ -298,43 +260,6 @@ def fastest_precision(accelerator: str, model_class: type[BaseModule]) -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     has_units = torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
     return "bf16-mixed" if has_units and getattr(model_class, "convolutional", False) else "32-true"
-
-
-def checkpoint_last(folder: Path) -> ModelCheckpoint:
-    """Return the callback that keeps checkpoints/last.ckpt, after every epoch, to resume from."""
-    return ModelCheckpoint(
-        folder / "checkpoints", filename="last", monitor=None, enable_version_counter=False, save_on_train_epoch_end=True
-    )
-
-
-def loggers(folder: Path, resumed: str | None) -> list[Any]:
-    """Return TensorBoard and CSV loggers that write into the run folder.
-
-    Args:
-        folder: The run folder.
-        resumed: Checkpoint that the run goes on from: earlier rows of metrics.csv up to it are kept, as CSVLogger would
-            start the file anew.
-    """
-    earlier = folder / "metrics.csv"
-    rows: list[dict[str, Any]] = []
-    if resumed and earlier.exists():
-        done = torch.load(resumed, weights_only=True, map_location="cpu")["global_step"]
-        with earlier.open(newline="") as file:
-            rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
-        rows = [row for row in rows if int(row["step"]) < done]
-    board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
-    table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=200)
-    if rows and rank_zero_only.rank == 0:
-        table.experiment.metrics.extend(rows)
-    return [board, table]
-
-
-def log_final(trainer: Any, split: str, metrics: dict[str, float | None]) -> None:
-    """Write the final figures of a split into the loggers, as final/<split>_<metric>."""
-    figures = {f"final/{split}_{name}": value for name, value in metrics.items() if value is not None}
-    for logger in trainer.loggers:
-        logger.log_metrics(figures, step=trainer.global_step)
-        logger.save()
 
 
 def summary(results: dict[str, Any], folder: Path) -> str:

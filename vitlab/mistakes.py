@@ -13,8 +13,17 @@ from typing import Any
 
 _NOISE = re.compile(r"\s*-? ?Expected a <class 'NoneType'>.*$|\s*Given value type: .*$")
 _TYPES = {
-    "<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'bool'>": "true or false", "<class 'str'>": "text",
-}  # fmt: skip
+    "<class 'int'>": "whole number",
+    "<class 'float'>": "number",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "text",
+}
+_UNKNOWN_KEY = (
+    r"Option '([\w.]+)' is not accepted",
+    r"[Kk]ey '?\"?([\w.]+)'?\"? is not expected",
+    r"No action for key '?\"?([\w.]+)'?\"?",
+    r"[Gg]roup '[^']*' does not accept nested key '([\w.]+)'",
+)
 
 
 def explain(message: str, parser: Any, classes: Iterable[type]) -> str:
@@ -35,12 +44,12 @@ def explain(message: str, parser: Any, classes: Iterable[type]) -> str:
         name = name.lstrip("-").partition("=")[0]
         known = flags if name in text and "." in name and key is None else [*settings, *flags]
         return f"there is no setting {_join(key, name)}{_near(name, known)}"
-    for pattern in (r"Option '([\w.]+)' is not accepted", r"[Kk]ey '?\"?([\w.]+)'?\"? is not expected",
-                    r"No action for key '?\"?([\w.]+)'?\"?", r"[Gg]roup '[^']*' does not accept nested key '([\w.]+)'"):  # fmt: skip
+    for pattern in _UNKNOWN_KEY:
         if (name := _first(pattern, text)) is not None:
             return f"there is no setting {_join(key, name)}{_near(name.rpartition('.')[2], [*settings, *flags])}"
     if (name := _first(r"Expected a dot import path string: (\S+)", text)) is not None:
-        return f"{key or 'the configuration'} names an unknown class {name}{_near(name, [kind.__name__ for kind in classes])}"
+        nearest = _near(name, [kind.__name__ for kind in classes])
+        return f"{key or 'the configuration'} names an unknown class {name}{nearest}"
     if "arguments are required" in text and "model" in text:
         return "no model: give a recipe such as --config configs/cnn.yaml, or --model and its settings"
     for kind, words in _TYPES.items():
@@ -52,7 +61,7 @@ def explain(message: str, parser: Any, classes: Iterable[type]) -> str:
 
 def _settings(kind: type) -> list[str]:
     names: list[str] = []
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+    for name, parameter in inspect.signature(kind).parameters.items():
         names.append(name)
         if dataclasses.is_dataclass(parameter.annotation):
             names += [field.name for field in dataclasses.fields(parameter.annotation)]

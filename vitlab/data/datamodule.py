@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     Attributes:
         images: float32, normalised, (B, C, H, W); with two views (2, B, C, H, W). uint8 until it is on the device.
         targets: int64 (B,), the index into `ImageDataModule.classes`.
-        indices: int64 (B,), the row in the manifest; -1 marks a repeat that only evens out the ranks and counts nowhere.
+        indices: int64 (B,), the row in the manifest; -1 marks a repeat that evens out the ranks and counts nowhere.
     """
 
     images: Tensor
@@ -153,15 +153,23 @@ class ImageDataModule(LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        for setting, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size), ("image_size", image_size)):
+        for setting, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("image_size", image_size),
+        ):
             if value < 1:
                 raise ValueError(f"data.{setting} is {value}; give a number of at least 1")
         self.source, self.name = source, name or source.name
         self.image_size, self.channels, self.fit = image_size, channels, fit
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.split_settings: dict[str, Any] = {
-            "fold": fold, "n_folds": n_folds, "val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed,
-        }  # fmt: skip
+            "fold": fold,
+            "n_folds": n_folds,
+            "val_fraction": val_fraction,
+            "test_fraction": test_fraction,
+            "seed": seed,
+        }
         self.label_fraction = label_fraction
         self.augment = augment
         self.views = views
@@ -197,7 +205,7 @@ class ImageDataModule(LightningDataModule):
     @cached_property
     def cache(self) -> ImageCache:
         """Every image of the manifest, decoded once, uint8 (N, C, H, W)."""
-        return build_cache(
+        cache = build_cache(
             self.source_manifest,
             image_size=self.image_size,
             channels=self.channels,
@@ -206,6 +214,8 @@ class ImageDataModule(LightningDataModule):
             on_error=self.on_error,
             cache_dir=self.cache_dir,
         )
+        self.source.close()
+        return cache
 
     def rows(self, split: str) -> np.ndarray:
         """Return the manifest rows of a split that have a label and could be decoded, int64 (n,)."""
@@ -214,7 +224,8 @@ class ImageDataModule(LightningDataModule):
     @cached_property
     def class_counts(self) -> list[int]:
         """Training images of each class."""
-        return np.bincount(self.manifest.targets[self.rows("train")], minlength=self.num_classes).tolist()
+        counts: list[int] = np.bincount(self.manifest.targets[self.rows("train")], minlength=self.num_classes).tolist()
+        return counts
 
     @cached_property
     def mean_std(self) -> tuple[list[float], list[float]]:

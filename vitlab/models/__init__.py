@@ -1,0 +1,1 @@
+"""The approaches: what is trained on the images."""

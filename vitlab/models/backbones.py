@@ -64,12 +64,12 @@ def create_backbone(
         pretrained: Load timm's published weights (from the Hugging Face hub or its local cache), strictly.
         drop_path: Stochastic depth (arXiv:1603.09382), rate of the last block.
         patch_drop: Share of a ViT's patches left out in training (PatchDropout, arXiv:2208.07220).
-        stem: `small` keeps the resolution for small images: a ResNet's first convolution steps by one and its max-pool is
-            left out; the weights keep their names and shapes.
+        stem: `small` keeps the resolution for small images: a ResNet's first convolution steps by one and its max-pool
+            is left out; the weights keep their names and shapes.
 
     Returns:
-        The model; called with images (B, C, H, W) it returns pooled features (B, D). `recipe` on it holds timm's name and
-        settings.
+        The model; called with images (B, C, H, W) it returns pooled features (B, D). `recipe` on it holds timm's name
+        and settings.
 
     Raises:
         ValueError: Unknown model or setting, a size that the patch does not divide, or weights that do not fit.
@@ -80,13 +80,15 @@ def create_backbone(
         if not 0 <= value < 1:
             raise ValueError(f"model.{setting} is {value}; give a share in [0, 1), such as 0.1")
     timm_name, settings = PRESETS.get(name, (name, {}))
-    if not timm.is_model(timm_name):
-        nearest = difflib.get_close_matches(name, [*PRESETS, *timm.list_models()], n=3)
+    tag = timm_name.partition(".")[2]
+    if not timm.is_model(timm_name) or (tag and not timm.is_model_pretrained(timm_name)):
+        nearest = difflib.get_close_matches(name, [*PRESETS, *(timm.list_pretrained() if tag else timm.list_models())])
         hint = f"did you mean {', '.join(nearest)}?" if nearest else "see timm.list_models()"
         raise ValueError(f"timm has no model {name}; {hint}")
     for setting in kwargs or {}:
         if setting in _STATED_ELSEWHERE:
-            raise ValueError(f"model.backbone_kwargs states {setting}: leave it out, it follows {_STATED_ELSEWHERE[setting]}")
+            where = _STATED_ELSEWHERE[setting]
+            raise ValueError(f"model.backbone_kwargs states {setting}: leave it out, it follows {where}")
     settings = {**settings, **(kwargs or {})}
     cfg = get_pretrained_cfg(timm_name)
     if cfg is not None and cfg.fixed_input_size:  # ViTs and others with position embeddings
@@ -154,7 +156,7 @@ def _load_published(model: nn.Module, name: str, timm_name: str, settings: Kwarg
         model.load_state_dict({key: value for key, value in published.items() if key in own}, strict=True)
     except Exception as error:  # the hub client and its HTTP library have error classes of their own
         if "state_dict" in str(error) or "shape" in str(error):
-            message = f"the published weights of {timm_name} do not fit {name} with {settings}: use {timm_name} as it is"
+            message = f"the weights published for {timm_name} do not fit {name} with {settings}: use plain {timm_name}"
         else:
             message = f"the published weights of {name} could not be had ({type(error).__name__}): check the network"
         raise ValueError(f"{message}, or set --model.pretrained=false") from error
@@ -177,7 +179,7 @@ def _keep_resolution(model: nn.Module, name: str) -> None:
     if not isinstance(model, ResNet):
         raise ValueError(f"model.stem=small is known for ResNets and {name} is none: set --model.stem=standard")
     if any(True for _ in model.maxpool.parameters()):
-        raise ValueError(f"model.stem=small takes out the max-pool, which has weights in {name}: set --model.stem=standard")
+        raise ValueError(f"model.stem=small drops the max-pool, which has weights in {name}: set --model.stem=standard")
     first = model.conv1 if isinstance(model.conv1, nn.Conv2d) else model.conv1[0]
     first.stride = (1, 1)
     model.maxpool = nn.Identity()  # has no weights, so that the state dict stays timm's
@@ -188,8 +190,8 @@ def save_backbone(module: nn.Module, path: Path, metadata: Kwargs | None = None)
 
     Args:
         module: From `create_backbone`.
-        path: File to write. Its metadata says with which `timm.create_model(name, in_chans=..., num_classes=0, **kwargs)`
-            it goes, as JSON under `recipe`.
+        path: File to write. Its metadata says, as JSON under `recipe`, with which
+            `timm.create_model(name, in_chans=in_chans, num_classes=0, **kwargs)` it goes.
         metadata: More facts; written as JSON.
     """
     state = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
@@ -215,10 +217,10 @@ def load_backbone(module: nn.Module, path: str | Path) -> None:
         raise FileNotFoundError(f"there are no weights at {path}: give the backbone.safetensors of a pretraining")
     try:
         with safe_open(path, "pt") as file:
-            state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}
             held: Kwargs = json.loads((file.metadata() or {}).get("recipe", "{}"))
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is not a backbone.safetensors ({error}); give the one that a pretraining wrote") from None
+        raise ValueError(f"{path} is no backbone.safetensors ({error}); give one that a pretraining wrote") from None
     own, asked = module.state_dict(), getattr(module, "recipe", {})
     if "in_chans" in held and held["in_chans"] != asked.get("in_chans"):
         raise ValueError(
@@ -231,7 +233,8 @@ def load_backbone(module: nn.Module, path: str | Path) -> None:
         if tokens == int(tokens**0.5) ** 2:  # else the tokens themselves differ, which is refused below
             grid = list(module.patch_embed.grid_size)  # type: ignore[union-attr, arg-type]
             state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], grid, num_prefix_tokens=prefix)
-    unlike = sorted(set(own) ^ set(state)) + [name for name in own if name in state and own[name].shape != state[name].shape]
+    unlike = sorted(set(own) ^ set(state))
+    unlike += [name for name in own if name in state and own[name].shape != state[name].shape]
     if unlike:
         first = unlike[0]
         shapes = [tuple(found[first].shape) if first in found else "none" for found in (state, own)]
@@ -242,8 +245,8 @@ def load_backbone(module: nn.Module, path: str | Path) -> None:
         )
     if held.get("stem", asked.get("stem")) != asked.get("stem"):
         warnings.warn(
-            f"{path} was trained with stem={held['stem']} and the model has stem={asked.get('stem')}: its features were "
-            "learned at another resolution",
+            f"{path} was trained with stem={held['stem']} and the model has stem={asked.get('stem')}: its features "
+            "were learned at another resolution",
             stacklevel=2,
         )
     module.load_state_dict(state, strict=True)

@@ -115,7 +115,9 @@ class BaseModule(LightningModule):
         trainer = self.trainer
         total = trainer.estimated_stepping_batches
         if math.isinf(total):
-            raise ValueError("the learning rate's schedule needs an end: set --trainer.max_epochs or --trainer.max_steps")
+            raise ValueError("the schedule of the learning rate needs an end: set --trainer.max_epochs or max_steps")
+        if math.isinf(trainer.num_training_batches):  # with max_steps alone Lightning has not looked at the data yet
+            trainer.fit_loop.setup_data()
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(data, "batch_size", self.optim.base_batch_size)
         return build_optimizer(

@@ -7,10 +7,10 @@ import warnings
 from typing import Any, ClassVar, Literal
 
 import torch
-import torchmetrics
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms import v2
 
 from vitlab.models.backbones import create_backbone, feature_dim
@@ -20,6 +20,8 @@ from vitlab.models.optim import OptimConfig
 
 class _Classifier(BaseModule):
     """What both classifiers share: head, loss, metrics, steps."""
+
+    loss_weights: Tensor
 
     def __init__(
         self,
@@ -45,16 +47,18 @@ class _Classifier(BaseModule):
             if alpha < 0:
                 raise ValueError(f"model.{setting} is {alpha}; give an alpha of at least 0, such as 0.2 (0 is off)")
         if mode == "linear" and (regularised or self.optim.layer_decay < 1):
-            warnings.warn("model.mode=linear freezes the backbone: drop_path, patch_drop and layer_decay do nothing", stacklevel=3)
+            ignored = "drop_path, patch_drop and layer_decay do nothing"
+            warnings.warn(f"model.mode=linear freezes the backbone: {ignored}", stacklevel=3)
         self.backbone_name, self.weights, self.mode = backbone_name, weights, mode
         # Models.
         self.backbone = backbone
         features = feature_dim(backbone)
         # A probe's features differ in scale: normalise them without affine weights first (MAE, arXiv:2111.06377, A.1)
         norm = nn.BatchNorm1d(features, affine=False) if mode == "linear" else nn.Identity()
-        self.head = nn.Sequential(norm, nn.Linear(features, num_classes))
-        nn.init.trunc_normal_(self.head[1].weight, std=0.01)  # type: ignore[arg-type]
-        nn.init.zeros_(self.head[1].bias)  # type: ignore[arg-type]
+        linear = nn.Linear(features, num_classes)
+        nn.init.trunc_normal_(linear.weight, std=0.01)  # as MAE's linear probe; its fine-tuning starts from 2e-5
+        nn.init.zeros_(linear.bias)
+        self.head = nn.Sequential(norm, linear)
         if mode == "linear":
             self.backbone.requires_grad_(False)
         # Losses.
@@ -65,7 +69,8 @@ class _Classifier(BaseModule):
         # Metrics.
         for stage in ("val", "test"):
             for average, name in (("micro", "accuracy"), ("macro", "balanced_accuracy")):
-                metric = torchmetrics.classification.MulticlassAccuracy(num_classes, average=average, validate_args=False)  # type: ignore[arg-type]
+                # arguments are not validated: the check waits for the device in every batch
+                metric = MulticlassAccuracy(num_classes, average=average, validate_args=False)  # type: ignore[arg-type]
                 setattr(self, f"{stage}_{name}", metric)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -174,7 +179,7 @@ class CNNClassifier(_Classifier):
             pretrained=pretrained, drop_path=drop_path, stem=stem,
         )  # fmt: skip
         if isinstance(model, VisionTransformer):
-            raise ValueError(f"{backbone} is a ViT: use --model ViTClassifier, or a convolutional backbone such as resnet18")
+            raise ValueError(f"{backbone} is a ViT: use --model ViTClassifier, or a CNN such as resnet18")
         super().__init__(
             num_classes=num_classes, image_size=image_size, channels=channels, optim=optim, backbone_name=backbone,
             backbone=model, weights=weights, mode=mode, label_smoothing=label_smoothing, mixup=mixup, cutmix=cutmix,
@@ -182,7 +187,7 @@ class CNNClassifier(_Classifier):
         )  # fmt: skip
         self.save_hyperparameters()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.to(memory_format=self.memory_format)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the backbone's pooled features (B, D)."""
@@ -234,7 +239,7 @@ class ViTClassifier(_Classifier):
             pretrained=pretrained, drop_path=drop_path, patch_drop=patch_drop,
         )  # fmt: skip
         if not isinstance(model, VisionTransformer):
-            raise ValueError(f"{backbone} is not a ViT: use --model CNNClassifier, or a backbone such as vit_tiny_patch16_224")
+            raise ValueError(f"{backbone} is not a ViT: use --model CNNClassifier, or a ViT as vit_tiny_patch16_224")
         super().__init__(
             num_classes=num_classes, image_size=image_size, channels=channels, optim=optim, backbone_name=backbone,
             backbone=model, weights=weights, mode=mode, label_smoothing=label_smoothing, mixup=mixup, cutmix=cutmix,

@@ -1,6 +1,7 @@
 """Optimizer and schedule: parameter groups, layer-wise decay, warm-up and cosine, scaling by the global batch."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,12 +12,16 @@ from torch.optim.lr_scheduler import LambdaLR
 
 UNDECAYED = ("pos_embed", "cls_token", "reg_token", "mask_token")
 
-# Setting, least and greatest value, example.
-_RANGES = (
-    ("lr", 1e-12, math.inf, 1e-3), ("weight_decay", 0, math.inf, 0.05), ("warmup_epochs", 0, math.inf, 5),
-    ("min_lr_ratio", 0, 1, 0.01), ("momentum", 0, 1, 0.9), ("layer_decay", 1e-3, 1, 0.75),
-    ("base_batch_size", 1, math.inf, 256),
-)  # fmt: skip
+# Setting, what holds for it, and that in words.
+_RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    ("lr", lambda value: value > 0, "above 0, such as 0.001"),
+    ("weight_decay", lambda value: value >= 0, "of at least 0, such as 0.05"),
+    ("warmup_epochs", lambda value: value >= 0, "of at least 0, such as 5"),
+    ("min_lr_ratio", lambda value: 0 <= value <= 1, "in [0, 1], such as 0.01"),
+    ("momentum", lambda value: 0 <= value < 1, "in [0, 1), such as 0.9"),
+    ("layer_decay", lambda value: 0 < value <= 1, "in (0, 1], such as 0.75"),
+    ("base_batch_size", lambda value: value >= 1, "of at least 1, such as 256"),
+)
 
 
 @dataclass
@@ -32,7 +37,8 @@ class OptimConfig:
         betas: AdamW's decay rates of the moments.
         momentum: Of SGD and LARS.
         layer_decay: Factor on the learning rate from each layer to the one before it (BEiT, MAE fine-tuning); 1 is off.
-        lr_scaling: How `lr` grows with the global batch (all devices, accumulated batches): not, linearly, or by its root.
+        lr_scaling: How `lr` grows with the global batch (all devices, accumulated batches): not, linearly, or by its
+            root.
         base_batch_size: Global batch that `lr` is stated for.
     """
 
@@ -48,17 +54,16 @@ class OptimConfig:
     base_batch_size: int = 256
 
     def __post_init__(self) -> None:
-        for setting, low, high, example in _RANGES:
+        for setting, is_valid, words in _RANGES:
             value = getattr(self, setting)
-            if not low <= value <= high:
-                bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-                raise ValueError(f"model.optim.{setting} is {value}; give a number {bounds}, such as {example:g}")
+            if not is_valid(value):
+                raise ValueError(f"model.optim.{setting} is {value}; give a number {words}")
         self.betas = tuple(self.betas)  # type: ignore[assignment]  # a checkpoint gives a list back
 
     def scaled_lr(self, global_batch: int) -> float:
         """Return the peak learning rate at a global batch."""
         ratio = global_batch / self.base_batch_size
-        return self.lr * {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[self.lr_scaling]
+        return self.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[self.lr_scaling]
 
 
 def parameter_groups(module: nn.Module, backbone: nn.Module, config: OptimConfig, lr: float) -> list[dict[str, Any]]:
@@ -86,7 +91,8 @@ def parameter_groups(module: nn.Module, backbone: nn.Module, config: OptimConfig
                 {"params": group["params"], "weight_decay": group["weight_decay"],
                  "lr": lr * group["lr_scale"] * config.layer_decay}
             )  # fmt: skip
-    decayed, undecayed = [], []
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad and id(parameter) not in inside:
             is_plain = parameter.ndim <= 1 or name.rpartition(".")[2] in UNDECAYED
@@ -129,7 +135,8 @@ def build_optimizer(
         # one kernel for all weights: a third of the time of the other forms, on CPUs too
         optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=True)
     elif config.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+        nesterov = config.momentum > 0
+        optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=True)
     else:
         from lightly.utils.lars import LARS
 

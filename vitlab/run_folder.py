@@ -1,0 +1,111 @@
+"""The run folder: its name, what may not be written over, and the loggers and checkpoints that write into it."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+
+@dataclass
+class RunSettings:
+    """Where a run is written.
+
+    Args:
+        approach: Name in tables, e.g. cnn_simclr; the recipe states it.
+        study: First folder of the run; null is the data set's name.
+        root: Folder of all runs.
+        axes: What this run varies, e.g. lr=0.001; one more folder, and a row of its own in the table.
+        overwrite: Replace a run that is already there.
+    """
+
+    approach: str | None = None
+    study: str | None = None
+    root: str = "lightning_logs"
+    axes: str | None = None
+    overwrite: bool = False
+
+
+def approach_of(stated: str | None, model_class: type) -> str:
+    """Return the recipe's approach, or the model class in lower case where a user has no recipe."""
+    return stated or model_class.__name__.removesuffix("Classifier").lower()
+
+
+def run_folder(config: Any, model_class: type) -> Path:
+    """Return `<root>/<study or data set>/<approach>/<axes>/seed<k>[-fold<f>]`."""
+    run, data = config.run, config.data
+    source = data.source
+    settings = source.get("init_args") or {}
+    named = data.name or settings.get("name") or Path(settings.get("root") or settings.get("path") or "").stem
+    name = named or source.class_path.rpartition(".")[2].lower()
+    axes = run.axes or (f"label_fraction={data.label_fraction:g}" if data.label_fraction != 1 else "")
+    seed = f"seed{int(config.seed_everything)}" + (f"-fold{data.fold}" if data.fold is not None else "")
+    return Path(run.root) / (run.study or name) / approach_of(run.approach, model_class) / axes / seed
+
+
+def check_free(folder: Path, *, resuming: bool, overwrite: bool) -> None:
+    """Keep finished and unfinished runs from being written over.
+
+    Raises:
+        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given.
+    """
+    finished, last = folder / "results.json", folder / "checkpoints" / "last.ckpt"
+    if overwrite and not resuming:
+        for path in (finished, folder / "predictions.csv", folder / "backbone.safetensors", folder / "metrics.csv"):
+            path.unlink(missing_ok=True)
+        for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
+            path.unlink()
+    elif finished.exists():
+        raise ValueError(
+            f"{folder} holds a finished run: name what differs with --run.axes, choose another --seed_everything, "
+            "or replace it with --run.overwrite=true"
+        )
+    elif last.exists() and not resuming:
+        raise ValueError(
+            f"{folder} holds a run that was stopped: go on with --ckpt_path {last}, or --run.overwrite=true"
+        )
+
+
+def checkpoint_last(folder: Path) -> ModelCheckpoint:
+    """Return the callback that keeps checkpoints/last.ckpt, after every epoch, to resume from."""
+    return ModelCheckpoint(
+        folder / "checkpoints",
+        filename="last",
+        monitor=None,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+
+
+def loggers(folder: Path, resumed: str | None) -> list[Any]:
+    """Return TensorBoard and CSV loggers that write into the run folder.
+
+    Args:
+        folder: The run folder.
+        resumed: Checkpoint that the run goes on from: earlier rows of metrics.csv up to it are kept, as CSVLogger would
+            start the file anew.
+    """
+    earlier = folder / "metrics.csv"
+    rows: list[dict[str, Any]] = []
+    if resumed and earlier.exists():
+        done = torch.load(resumed, weights_only=True, map_location="cpu")["global_step"]
+        with earlier.open(newline="") as file:
+            rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = [row for row in rows if int(row["step"]) < done]
+    board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
+    table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=200)
+    kept: Any = table.experiment.metrics
+    if isinstance(kept, list):  # on other ranks the experiment is a dummy
+        kept.extend(rows)
+    return [board, table]
+
+
+def log_final(trainer: Any, split: str, metrics: dict[str, float | None]) -> None:
+    """Write the final figures of a split into the loggers, as final/<split>_<metric>."""
+    figures = {f"final/{split}_{name}": value for name, value in metrics.items() if value is not None}
+    for logger in trainer.loggers:
+        logger.log_metrics(figures, step=trainer.global_step)
+        logger.save()
