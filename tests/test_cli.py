@@ -115,7 +115,9 @@ MISTAKES = {
     "compare nothing": (["compare", "{root}/empty"], "empty"),
     "compare a missing folder": (["compare", "nowhere"], "nowhere"),
     "compare in a format that is none": (["compare", "--format", "jsn"], "json"),
-    "data without a folder": (["data", "phantom"], "--out"),
+    "data without a name": (["data"], "name"),
+    "data into a folder that is not empty": (["data", "phantom", "--out", "{root}"], "not an empty folder"),
+    "data with a seed that is a word": (["data", "phantom", "--seed", "one"], "seed"),
     "data of another name": (["data", "phantm", "--out", "{root}/x"], "phantom"),
 }  # fmt: skip
 

@@ -112,10 +112,15 @@ class ReconstructionLogger(Callback):
 
 
 class EpochLines(Callback):
-    """One plain line an epoch where there is no terminal for a progress bar; at most one in `seconds`, and the last."""
+    """One plain line an epoch where there is no terminal for a progress bar; at most one in `seconds`, and the last.
 
-    def __init__(self, seconds: float = 5.0) -> None:
-        self.seconds, self._last = seconds, 0.0
+    Args:
+        name: Of the run, at the start of each line: two runs may share a screen.
+        seconds: Shortest time between two lines.
+    """
+
+    def __init__(self, name: str, seconds: float = 5.0) -> None:
+        self.name, self.seconds, self._last = name, seconds, 0.0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print epoch, losses and accuracy."""
@@ -127,7 +132,7 @@ class EpochLines(Callback):
         figures = [
             f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in shown if name in trainer.callback_metrics
         ]
-        print(f"epoch {epoch}/{trainer.max_epochs}  " + "  ".join(figures), flush=True)
+        print(f"{self.name} epoch {epoch}/{trainer.max_epochs}  " + "  ".join(figures), flush=True)
 
 
 class ResultsWriter(Callback):

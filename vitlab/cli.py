@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from vitlab import __version__
 
@@ -80,15 +81,21 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
 def _data(args: list[str]) -> int:
     import argparse
 
-    parser = argparse.ArgumentParser(prog="vitlab data", description="Write a built-in data set as PNG and a manifest.")
-    parser.add_argument("name", choices=["phantom"], help="which data set")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write, new or empty")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the patients (default: 0)")
-    settings = parser.parse_args(args)
-    from vitlab.data.phantom import generate
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise ValueError(message)
 
-    manifest = generate(settings.out, seed=settings.seed)
-    print(f"{len(manifest)} images of {len(set(manifest.patient_id))} patients: {settings.out / 'manifest.csv'}")
+    parser = Parser(prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.")
+    parser.add_argument("name", choices=["phantom"], help="which data set")
+    parser.add_argument("--out", type=Path, help="folder to write, new or empty (default: the cache that fit reads)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the patients (type: int, default: 0)")
+    settings = parser.parse_args(args)
+    from vitlab.data.phantom import generate, phantom_folder
+
+    folder: Path = settings.out or phantom_folder(settings.seed)
+    if settings.out is not None:
+        generate(folder, seed=settings.seed)
+    print(f"phantom: {folder / 'manifest.csv'}")
     return 0
 
 
@@ -142,10 +149,8 @@ def _check_yaml(path: Path) -> None:
 
 def _is_mistake(error: Exception) -> bool:
     """Tell a user's mistake from a programmer's: the former ends in one line, the latter in a traceback."""
-    from jsonargparse import ArgumentError
-
     names = {kind.__name__ for kind in type(error).__mro__}
-    return isinstance(error, (ValueError, OSError, ArgumentError)) or "MisconfigurationException" in names
+    return isinstance(error, (ValueError, OSError)) or bool(names & {"MisconfigurationException", "ArgumentError"})
 
 
 def _or(nearest: list[str]) -> str:

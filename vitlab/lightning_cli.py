@@ -164,7 +164,7 @@ class VitlabCLI(LightningCLI):
         if settings.get("enable_progress_bar") is None:
             kwargs["enable_progress_bar"] = on_terminal
         if not kwargs.get("enable_progress_bar", settings.get("enable_progress_bar")):
-            extra.append(EpochLines())
+            extra.append(EpochLines(str(facts["approach"])))
         settings["callbacks"] = [*(settings.get("callbacks") or []), *extra]
         return super().instantiate_trainer(**kwargs)
 

@@ -211,7 +211,7 @@ def test_without_a_network_pretrained_fails_at_once(monkeypatch, tmp_path):
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     start = time.monotonic()
-    with pytest.raises(ValueError, match="resnet18.*--model.pretrained=false") as error:
+    with pytest.raises(ValueError, match=r"resnet18.*--model\.pretrained=false") as error:
         create_backbone("resnet18", image_size=32, channels=1, pretrained=True)
     one_line(error)
     assert time.monotonic() - start < 15

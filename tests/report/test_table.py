@@ -215,3 +215,15 @@ def test_a_hundred_runs_are_read_at_once(make_run, tmp_path):
     start = time.perf_counter()
     assert vitlab(tmp_path / "logs").returncode == 0
     assert time.perf_counter() - start < 3  # 0.3 s on a quiet machine
+
+
+def test_the_table_goes_between_the_marks_of_a_page(make_run, tmp_path):
+    make_run("cnn")
+    page = tmp_path / "README.md"
+    page.write_text("# Title\n<!-- demo -->\nold figures\n<!-- /demo -->\nThe end.\n")
+    assert main([str(tmp_path / "logs"), "--into", str(page), "--mark", "demo"]) == 0
+    text = page.read_text()
+    assert text.startswith("# Title\n<!-- demo -->\n") and text.endswith("<!-- /demo -->\nThe end.\n")
+    assert "old figures" not in text and "| CNN" in text
+    with pytest.raises(ValueError, match="has no lines <!-- other -->"):
+        main([str(tmp_path / "logs"), "--into", str(page), "--mark", "other"])

@@ -60,7 +60,7 @@ class _Classifier(BaseModule):
         nn.init.zeros_(linear.bias)
         self.head = nn.Sequential(norm, linear)
         if mode == "linear":
-            self.backbone.requires_grad_(False)
+            self.backbone.requires_grad_(False).eval()  # Lightning keeps the modes that it finds, and calls no train()
         # Losses.
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.register_buffer("loss_weights", torch.ones(num_classes))

@@ -42,7 +42,10 @@ def main(argv: list[str] | None = None) -> int:
         left_out = f" ({len(unfinished)} not finished)" if unfinished else ""
         only = ", only pretraining," if runs else ""
         raise ValueError(f"no finished run{only} in {', '.join(map(str, options.dirs))}{left_out}: {TO_DO}")
-    _write(tables, options.format, options.out)
+    if options.into is not None:
+        _insert(render(tables, "markdown"), options.into, options.mark)
+    else:
+        _write(tables, options.format, options.out)
     return 0
 
 
@@ -77,6 +80,21 @@ def _write(tables: list[Table], form: Any, out: Path | None) -> None:
         raise ValueError(f"cannot write --out {out}: it is a folder")
     if not out.parent.is_dir():
         raise ValueError(f"cannot write --out {out}: there is no folder {out.parent}")
+    _replace(out, text)
+
+
+def _insert(text: str, page: Path, mark: str) -> None:
+    """Put the table between `<!-- MARK -->` and `<!-- /MARK -->` of a page, so that no figure is typed by hand."""
+    if not page.is_file():
+        raise FileNotFoundError(f"there is no page {page} for --into")
+    before, opening, rest = page.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{mark} -->")
+    if not opening or not closing:
+        raise ValueError(f"{page} has no lines <!-- {mark} --> and <!-- /{mark} --> to put the table between")
+    _replace(page, f"{before}{opening}{text}{closing}{after}")
+
+
+def _replace(out: Path, text: str) -> None:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -108,6 +126,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     add("dirs", nargs="*", metavar="DIR", help=f"folders of runs (type: path, default: {DEFAULT_DIR}); {published}")
     add("--format", help=f"{formats} (type: str, default: by the ending of --out, else terminal)")
     add("--out", metavar="FILE", help="write to this file (type: path, default: standard output)")
+    add("--into", metavar="PAGE", help="put the Markdown table into this page, between its marks (type: path)")
+    add("--mark", default="compare", help="name of the marks <!-- NAME --> and <!-- /NAME --> (default: compare)")
     add("--data", metavar="NAME", help="only runs on this data set (type: str, default: all)")
     add("--config", metavar="FILE", help="YAML file of dirs, format, out, data (type: path, default: none)")
     options, unknown = parser.parse_known_intermixed_args(argv)
@@ -120,6 +140,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
                 setattr(options, key, value)
     options.dirs = options.dirs or [DEFAULT_DIR]
     options.out = None if options.out is None else Path(options.out)
+    options.into = None if options.into is None else Path(options.into)
     if options.format is None:
         options.format = SUFFIXES.get(options.out.suffix.lower(), "terminal") if options.out else "terminal"
     if options.format not in FORMATS:

@@ -96,10 +96,10 @@ def generate(
     out: Path,
     *,
     seed: int = 0,
-    train_patients: int = 40,
-    val_patients: int = 10,
-    test_patients: int = 15,
-    slices: int = 5,
+    train_patients: int = 80,
+    val_patients: int = 20,
+    test_patients: int = 25,
+    slices: int = 3,
     size: int = 96,
 ) -> Manifest:
     """Writes a phantom into a folder: images/, masks/ and manifest.csv.

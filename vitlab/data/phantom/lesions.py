@@ -119,7 +119,7 @@ class Glioma(Lesion):
     Smirniotopoulos et al. 2007, doi 10.1148/rg.272065174 ("irregular, thick, shaggy ring").
     """
 
-    radii = (14, 28)
+    radii = (16, 28)
     bumpiness = (0.10, 0.20)
     uptakes = (0.75, 1.0)
     unevenness = 0.12
@@ -153,7 +153,7 @@ class Meningioma(Lesion):
     Watts et al. 2014, doi 10.1007/s13244-013-0302-4.
     """
 
-    radii = (13, 26)
+    radii = (14, 26)
     bumpiness = (0.04, 0.10)
     uptakes = (0.8, 1.0)
     unevenness = 0.025
@@ -191,7 +191,7 @@ class Pituitary(Lesion):
     10.1007/s00330-004-2531-x).
     """
 
-    radii = (9, 18)
+    radii = (10, 18)
     bumpiness = (0.02, 0.08)
     uptakes = (0.75, 1.0)
     unevenness = 0.05

@@ -82,7 +82,7 @@ SCANNERS = {
         bias=(0.05, 0.15),
         gain=(0.85, 1.1),
         gamma=(0.85, 1.15),
-        field_of_view=(205, 225),
+        field_of_view=(190, 205),
     ),
     "B": Scanner(
         levels={
@@ -90,7 +90,7 @@ SCANNERS = {
             "gm": (0.28, 0.36),
             "wm": (0.44, 0.52),
             "enhancing": (0.75, 1.0),
-            "fat": (0.6, 0.85),
+            "fat": (0.5, 0.8),
             "muscle": (0.25, 0.33),
             "marrow": (0.35, 0.5),
         },
@@ -99,6 +99,6 @@ SCANNERS = {
         bias=(0.2, 0.4),
         gain=(0.9, 1.2),
         gamma=(0.65, 0.85),
-        field_of_view=(205, 240),
+        field_of_view=(190, 220),
     ),
 }

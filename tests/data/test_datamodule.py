@@ -1,0 +1,102 @@
+"""ImageDataModule: batches, ranks, resume, normalisation."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitlab.data.augment import Augment
+from vitlab.data.datamodule import Batch, BatchSampler, ImageDataModule
+from vitlab.data.sources import Csv, ImageFolder
+
+
+def make(folder, **settings):
+    return ImageDataModule(ImageFolder(root=str(folder)), image_size=24, batch_size=8, eval_batch_size=7, **settings)
+
+
+def test_every_row_of_a_split_comes_once_in_order_and_normalised(image_folder):
+    data = make(image_folder)
+    batches = [data.on_after_batch_transfer(batch, 0) for batch in data.eval_dataloader("val")]
+    rows = torch.cat([batch.indices for batch in batches])
+    assert rows.tolist() == data.rows("val").tolist() and [len(batch.images) for batch in batches] == [7, 7, 2]
+    pixels = data.cache.images[data.rows("train")].astype(np.float64) / 255
+    mean, std = data.mean_std
+    assert mean[0] == pytest.approx(pixels.mean()) and std[0] == pytest.approx(pixels.std())
+    expected = (data.cache.images[rows[0].item()] / 255 - mean[0]) / std[0]
+    np.testing.assert_allclose(batches[0].images[0].numpy(), expected, atol=1e-5)
+    assert [data.classes[target] for target in batches[0].targets] == list(data.manifest.label[rows[:7]])
+
+
+def test_mean_and_std_see_the_training_split_only(tmp_path):
+    for split, level in (("train", 40), ("val", 200), ("test", 250)):
+        for label in "ab":
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for number in range(2):
+                Image.fromarray(np.full((8, 8), level + number, np.uint8)).save(folder / f"{number}.png")
+    assert make(tmp_path).mean_std[0][0] == pytest.approx(40.5 / 255)
+
+
+def test_epochs_are_shuffled_by_seed_and_epoch_alone():
+    def epoch(seed, number):
+        return np.concatenate(list(BatchSampler(50, 8, seed=seed, progress=lambda: (number, 0))))
+
+    first = epoch(0, 0)
+    assert sorted(first) != list(range(50)) and len(first) == 48 == len(set(first))  # the last two are dropped
+    assert (first == epoch(0, 0)).all() and (first != epoch(0, 1)).any() and (first != epoch(1, 0)).any()
+
+
+def test_a_resumed_epoch_goes_on_where_it_stopped():
+    whole = list(BatchSampler(50, 8, seed=3, progress=lambda: (2, 0)))
+    rest = list(BatchSampler(50, 8, seed=3, progress=lambda: (2, 4)))
+    assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in whole[4:]]
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_share_the_batch_of_one_process(world_size):
+    one = list(BatchSampler(100, 6 * world_size, seed=0))
+    ranks = [list(BatchSampler(100, 6, seed=0, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    for step, joined in enumerate(one):
+        assert np.concatenate([batches[step] for batches in ranks]).tolist() == joined.tolist()
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 37])
+def test_in_evaluation_each_row_counts_once_over_all_ranks(n):
+    ranks = [list(BatchSampler(n, 4, rank=rank, world_size=2)) for rank in range(2)]
+    assert [len(batch) for batch in ranks[0]] == [len(batch) for batch in ranks[1]]  # no rank waits for another
+    rows = np.concatenate([batch for batches in ranks for batch in batches])
+    assert sorted(rows[rows >= 0]) == list(range(n))
+
+
+def test_two_views_differ_and_come_back_by_seed(image_folder, monkeypatch):
+    class Progress:
+        ready = 5
+
+    class Stand:  # what the data module asks of a trainer while training
+        training, global_rank, world_size = True, 0, 1
+
+    stand = Stand()
+    stand.fit_loop = stand.epoch_loop = stand.batch_progress = stand
+    stand.total = Progress()
+    data = make(image_folder, views=2, augment=Augment(hflip=0.5, noise=0.1))
+    data.trainer = stand
+    batch = Batch(torch.from_numpy(data.cache.images[:4]), torch.zeros(4, dtype=torch.int64), torch.arange(4))
+    views = data.on_after_batch_transfer(batch, 0).images
+    assert views.shape == (2, 4, 1, 24, 24) and not torch.equal(views[0], views[1])
+    assert torch.equal(views, data.on_after_batch_transfer(batch, 0).images)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    assert not torch.equal(views, data.on_after_batch_transfer(batch, 0).images)
+
+
+def test_cheng_by_its_published_folds(data_root):
+    data = ImageDataModule(Csv(root=str(data_root / "cheng"), columns={"patient_id": "patient_base"}), fold=1)
+    assert {split: len(data.rows(split)) for split in ("train", "val", "test")} == {"train": 1838, "val": 613, "test": 613}
+    patients = [set(data.manifest.patient_id[data.rows(split)]) for split in ("train", "val", "test")]
+    assert not patients[0] & patients[1] and not patients[0] & patients[2] and not patients[1] & patients[2]
+    assert sum(data.class_counts) == 1838 and data.classes == ["glioma", "meningioma", "pituitary"]
+
+
+def test_an_empty_split_is_named(tmp_path, image_folder):
+    data = make(image_folder / "train", val_fraction=0.0)
+    with pytest.raises(ValueError, match="val"):
+        data.setup("fit")
