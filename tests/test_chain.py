@@ -118,6 +118,12 @@ def test_test_and_validate_read_a_checkpoint_and_leave_the_run_alone(runs, image
     run = runs / "cnn" / "seed0"
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     expected = json.loads((run / "results.json").read_text())["metrics"]
+    fine = runs / "vit_mae" / "seed0"  # its pretraining's file is not needed any more
+    moved = (runs / "mae" / "seed0" / "backbone.safetensors").rename(runs / "moved.safetensors")
+    args = ["test", "--config", str(fine / "config.yaml"), "--ckpt_path", str(fine / "checkpoints" / "best.ckpt")]
+    assert main(args) == 0
+    moved.rename(runs / "mae" / "seed0" / "backbone.safetensors")
+    capsys.readouterr()
     for verb, split in (("validate", "val"), ("test", "test")):
         args = [verb, "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
         assert main(args) == 0
@@ -150,6 +156,21 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, image_folder, recipe, mo
     assert [row["train/loss"] for row in read[run]] == [row["train/loss"] for row in read[whole]]
     ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (run, whole))
     assert ours["metrics"] == theirs["metrics"] and ours["images_seen"] == theirs["images_seen"]
+
+
+def test_predict_writes_every_image_beside_the_run(runs, image_folder, tmp_path):
+    run = tmp_path / "copy"
+    shutil.copytree(runs / "cnn" / "seed0", run)
+    args = ["predict", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
+    assert main([*args, f"--run.root={tmp_path}"]) == 0
+    written = tmp_path / "discs" / "cnn" / "seed0" / "predictions.csv"
+    assert written.read_text() == (run / "predictions.csv").read_text()
+
+
+def test_a_pretraining_cannot_be_tested(runs, capsys):
+    run = runs / "simclr" / "seed0"
+    args = ["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
+    assert main(args) == 2 and "fine-tune" in capsys.readouterr().err
 
 
 def test_two_processes_equal_one_on_the_joined_batch(tmp_path, image_folder):

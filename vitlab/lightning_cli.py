@@ -87,6 +87,7 @@ class VitlabCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `run` and the shared callbacks, and link what the data knows to the model."""
         parser.add_class_arguments(RunSettings, "run")
+        parser.add_argument("--compile", type=bool, default=False, help="torch.compile the model: minutes at the start")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(OnlineProbe, "probe")
         parser.add_lightning_class_args(ReconstructionLogger, "reconstructions")
@@ -115,6 +116,10 @@ class VitlabCLI(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             raise ValueError(explain(str(error), self._parser(self.verb), NAMED)) from error
+        if self.config[self.verb].compile:
+            self.model.compile_hot()
+        if torch.cuda.is_available():
+            torch.set_float32_matmul_precision("high")  # TF32 for what bf16 leaves in float32
 
     # Before classes exist: the run folder, loggers, precision.
 
@@ -127,6 +132,13 @@ class VitlabCLI(LightningCLI):
         if self.verb == "fit" and model_class.views != config.data.views:
             views = model_class.views
             raise ValueError(f"{model_class.__name__} trains on {views} views of an image: set --data.views={views}")
+        if self.verb != "fit":
+            if model_class.pretraining:
+                raise ValueError(
+                    f"{self.verb} needs a classifier and {model_class.__name__} is a pretraining: fine-tune its "
+                    "backbone.safetensors first, as configs/cnn_simclr.yaml and configs/vit_mae.yaml say"
+                )
+            config.model.init_args.weights, config.model.init_args.pretrained = None, False  # the checkpoint has them
         resuming = bool(config.get("ckpt_path"))
         if self.verb == "fit":
             if not trainer.fast_dev_run:

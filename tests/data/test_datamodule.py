@@ -90,8 +90,9 @@ def test_two_views_differ_and_come_back_by_seed(image_folder, monkeypatch):
 
 def test_cheng_by_its_published_folds(data_root):
     data = ImageDataModule(Csv(root=str(data_root / "cheng"), columns={"patient_id": "patient_base"}), fold=1)
-    assert {split: len(data.rows(split)) for split in ("train", "val", "test")} == {"train": 1838, "val": 613, "test": 613}
-    patients = [set(data.manifest.patient_id[data.rows(split)]) for split in ("train", "val", "test")]
+    splits = ("train", "val", "test")
+    assert [len(data.rows(split)) for split in splits] == [1838, 613, 613]
+    patients = [set(data.manifest.patient_id[data.rows(split)]) for split in splits]
     assert not patients[0] & patients[1] and not patients[0] & patients[2] and not patients[1] & patients[2]
     assert sum(data.class_counts) == 1838 and data.classes == ["glioma", "meningioma", "pituitary"]
 

@@ -43,17 +43,22 @@ def features(model, images):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize(("image_size", "channels"), [(32, 3), (48, 1)])
+@pytest.mark.parametrize(("image_size", "channels"), [(32, 1), (32, 3), (48, 1), (64, 1), (64, 3)])
 def test_presets_run_at_any_size_and_channel_count(name, image_size, channels):
     model = create_backbone(name, image_size=image_size, channels=channels)
     images = torch.randn(2, channels, image_size, image_size)
     assert features(model, images).shape == (2, feature_dim(model))
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "vgg11", "convnext_atto", "swin_tiny_patch4_window7_224"])
-def test_other_timm_models_tell_their_width(name):
-    model = create_backbone(name, image_size=64, channels=1)
-    assert features(model, torch.randn(1, 1, 64, 64)).shape == (1, feature_dim(model))
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenetv3_small_050", "vgg11", "convnext_atto", "swin_tiny_patch4_window7_224", "deit_tiny_patch16_224",
+     "vit_tiny_patch16_224"],
+)  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 3])
+def test_other_timm_models_tell_their_width(name, channels):
+    model = create_backbone(name, image_size=64, channels=channels)
+    assert features(model, torch.randn(1, channels, 64, 64)).shape == (1, feature_dim(model))
 
 
 @pytest.mark.parametrize(

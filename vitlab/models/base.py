@@ -44,6 +44,7 @@ class BaseModule(LightningModule):
     pretraining: ClassVar[bool] = False
     convolutional: ClassVar[bool] = False
     views: ClassVar[int] = 1
+    hot: ClassVar[tuple[str, ...]] = ("features",)  # methods that hold the work, for torch.compile
     backbone: nn.Module
 
     def __init__(self, *, num_classes: int, image_size: int, channels: int, optim: OptimConfig) -> None:
@@ -61,6 +62,11 @@ class BaseModule(LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Return what evaluation needs: features here, logits (B, K) in a classifier."""
         return self.features(images)
+
+    def compile_hot(self) -> None:
+        """Compile the methods that hold the work; names and weights stay as they are."""
+        for name in self.hot:
+            setattr(self, name, torch.compile(getattr(self, name)))
 
     # Steps.
 

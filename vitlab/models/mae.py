@@ -59,6 +59,7 @@ class MAE(BaseModule):
     """
 
     pretraining: ClassVar[bool] = True
+    hot: ClassVar[tuple[str, ...]] = ("features", "forward_masked")
     backbone: VisionTransformer
 
     def __init__(

@@ -1,8 +1,8 @@
 """The head that every phantom patient is a warp of: MNI152 brain tissue in a drawn skull, scalp, face and skull base.
 
-The brain is the ICBM 152 template (Fonov et al. 2011, doi 10.1016/j.neuroimage.2010.07.033) as packaged by nilearn, which is
-skull stripped; what surrounds it is drawn from the brain's outer surface and a table of ellipsoids. All coordinates
-are MNI millimetres (x right, y front, z up).
+The brain is the ICBM 152 template (Fonov et al. 2011, doi 10.1016/j.neuroimage.2010.07.033) as packaged by nilearn,
+which is skull stripped; what surrounds it is drawn from the brain's outer surface and a table of ellipsoids. All
+coordinates are MNI millimetres (x right, y front, z up).
 
 Shape legend: X, Y, Z voxels; T tissues; N points.
 """
@@ -21,14 +21,16 @@ from vitlab.data.phantom.waves import Floats, Waves
 
 TISSUES = ("csf", "gm", "wm", "enhancing", "fat", "muscle", "marrow")  # air and cortical bone: none of them, no signal
 _FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
-_MM = 2  # voxel edge; a 96 px image of a head has pixels of 2.3 mm
-_LOW, _HIGH = np.array([-98, -134, -138]), np.array([98, 116, 116])  # the template's box, with room for scalp, face and neck
+_MM = 2  # voxel edge; a 96 px image of a head has pixels of 2.1 mm
+_LOW, _HIGH = np.array([-98, -134, -138]), np.array([98, 116, 116])  # the template's box and scalp, face, neck
 _FIRST = (_LOW + (_MM - 1) / 2).astype(np.float32)  # centre of the first block of whole millimetres
 _CLOSING = 12.0  # mm; bridges sulci, the Sylvian fissure and the basal cisterns, but not the neck of the brain stem
 
-# Adult thicknesses in mm outside the brain's envelope, rounded: dura with the fluid below it, skull 6-7 (Mahinda et al.
-# 2009, doi 10.1097/SCS.0b013e318197b3a5), of which about the middle third is marrow (diploe), scalp 5-6.
+# Typical adult thicknesses in mm outside the brain's envelope: dura, skull about 7, of which the middle third is marrow
+# (diploe), scalp about 5, mostly fat. As radii from the envelope, except for scalp and skin, which count from the air.
 _DURA, _SKULL, _DIPLOE, _HEAD, _SCALP, _SKIN = 1.5, 8.5, (3.5, 6.0), 14.0, 5.0, 1.5
+
+_UPTAKE = {"enhancing": 0.7}  # normal gland, plexus and mucosa take up less than a vessel, and never fill a voxel
 
 # The head beyond what covers the brain: centre, radii in mm.
 _OUTLINE: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = (
@@ -37,7 +39,7 @@ _OUTLINE: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], .
     ((0, -42, -120), (54, 60, 80)),  # neck
 )
 
-# Drawn in this order, later over earlier: tissue ("air" is no signal), centre, radii in mm; x is mirrored where it is not 0.
+# Drawn in this order, later over earlier: tissue ("air" is no signal), centre, radii in mm; mirrored where x is not 0.
 # Places are read off MNI-aligned adult heads to about 5 mm, which the patients' own warps exceed.
 _PARTS: tuple[tuple[str, tuple[float, float, float], tuple[float, float, float]], ...] = (
     ("fat", (44, 34, -62), (14, 22, 26)),  # cheek
@@ -81,8 +83,8 @@ class Head:
     """Tissue fractions and depth below the dura on a grid of 2 mm.
 
     Args:
-        channels: The fractions of TISSUES and, last, the signed distance in mm to the inner surface of the skull (negative
-            in the brain), (X, Y, Z, T + 1).
+        channels: The fractions of TISSUES and, last, the signed distance in mm to the inner surface of the skull,
+            negative in the brain, (X, Y, Z, T + 1).
     """
 
     channels: Floats
@@ -118,7 +120,8 @@ class Head:
     def _filled(self) -> NDArray[np.bool_]:
         """Whether one of the eight voxels from each corner up has any tissue, flat, (X * Y * Z,)."""
         some = self.channels[..., :-1].any(axis=-1)
-        return ndimage.maximum_filter(some, size=2, origin=-1).ravel()
+        filled: NDArray[np.bool_] = ndimage.maximum_filter(some, size=2, origin=-1).ravel()
+        return filled
 
     @functools.cached_property
     def white_matter(self) -> Floats:
@@ -144,7 +147,7 @@ def _template(kind: str) -> Floats:
     """Reads a template of the installed nilearn, as means of blocks of 2 mm in our box, scaled to 0..1, (X, Y, Z)."""
     spec = importlib.util.find_spec("nilearn")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError("the phantom is drawn in nilearn's MNI152 template and nilearn is missing: pip install nilearn")
+        raise ValueError("the phantom is drawn in nilearn's MNI152 brain and nilearn is missing: pip install nilearn")
     path = Path(spec.submodule_search_locations[0], "datasets", "data", _FILE.format(kind))
     if not path.is_file():
         raise FileNotFoundError(f"nilearn's template {path} is missing: pip install --force-reinstall 'nilearn>=0.11'")
@@ -162,12 +165,13 @@ def _signed_distance(mask: NDArray[np.bool_]) -> Floats:
     """Returns the distance in mm to the surface of a mask, negative inside."""
     outside = ndimage.distance_transform_edt(~mask, sampling=_MM)
     inside = ndimage.distance_transform_edt(mask, sampling=_MM)
-    return (outside - inside).astype(np.float32)
+    return np.asarray(outside - inside, np.float32)
 
 
 def _soft(depth: Floats) -> Floats:
     """Returns how much of a voxel lies inside a surface, from its depth in mm: a surface is one voxel wide."""
-    return np.clip(depth / _MM + 0.5, 0, 1)
+    share: Floats = np.clip(depth / _MM + 0.5, 0, 1)
+    return share
 
 
 def _ellipsoid(
@@ -228,7 +232,7 @@ def load_head() -> Head:
     for name, centre, radii in _PARTS:
         for side in (1, -1) if centre[0] else (1,):
             box, depth = _ellipsoid(axes, (side * centre[0], *centre[1:]), radii)
-            put(name, _soft(depth) * inside[box], box)
+            put(name, _soft(depth) * inside[box] * _UPTAKE.get(name, 1), box)
     put("csf", np.where(brain, 1 - tissues["enhancing"], 0))  # the template wins, plexus and veins excepted
     for name, share in (("gm", gm), ("wm", wm)):
         tissues[name] += share * brain
@@ -238,5 +242,6 @@ def load_head() -> Head:
     put("enhancing", _soft(4 - np.hypot(x, 0.8 * (distance + 3))) * upper)  # superior sagittal sinus
     transverse = _soft(3.5 - np.hypot(distance + 2, z + 24 + 0.1 * np.abs(x)))
     put("enhancing", transverse * np.clip(-(y + 45) / 20, 0, 1))
-    put("enhancing", _soft(1 - np.abs(x)) * 0.25 * _soft(-distance) * np.clip((np.hypot(y + 18, z - 5) - 45) / 15, 0, 1))  # falx
+    outer = np.clip((np.hypot(y + 18, z - 5) - 45) / 15, 0, 1)  # beyond the corpus callosum
+    put("enhancing", _soft(1 - np.abs(x)) * _soft(-distance) * outer * 0.25)  # falx
     return Head(np.stack([*tissues.values(), distance], axis=-1).astype(np.float32))

@@ -33,12 +33,12 @@ _NORMAL = {"axial": 2, "coronal": 1, "sagittal": 0}  # the axis that a plane is 
 _CENTRE = np.array([0, -16, -4], np.float32)  # mm; the middle of the image, so that the vault is never cut off
 _VENTRICLES = np.array([0, -15, 12], np.float32)  # mm; between the lateral ventricles, which differ most between adults
 _CSF, _ENHANCING = TISSUES.index("csf"), TISSUES.index("enhancing")
-_LEAST = 100.0  # mm^2 of tumour that a slice must show: about six pixels of the default size
+_LEAST = 100.0  # mm^2 of tumour that a slice must show where it can: about ten pixels at 64 px
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One image with what is known about it: pixels (H, W) 0..255, tumour (H, W) bool, plane, and place along its axis in mm."""
+    """One image, pixels and tumour (H, W), its plane, and where on the axis across the plane it lies in mm."""
 
     pixels: NDArray[np.uint8]
     tumour: NDArray[np.bool_]
@@ -46,10 +46,12 @@ class Slice:
     place: float
 
 
-def patient_slices(head: Head, *, seed: int, split: str, label: str, number: int, slices: int, size: int) -> Iterator[Slice]:
+def patient_slices(
+    head: Head, *, seed: int, split: str, label: str, number: int, slices: int, size: int
+) -> Iterator[Slice]:
     """Images one synthetic patient: the same arguments give the same pixels, whatever else is generated.
 
-    A patient without a tumour gets the slices that one with a tumour would have had, so that neither plane nor place tells.
+    A patient without a tumour gets the slices that one with a tumour would have had: neither plane nor place tells.
 
     Args:
         head: The anatomy to warp.
@@ -104,7 +106,7 @@ def generate(
 ) -> Manifest:
     """Writes a phantom into a folder: images/, masks/ and manifest.csv.
 
-    The folder appears only when it is complete, so that nobody reads half of it and two processes may write the same one.
+    The folder appears only when it is complete: nobody reads half of it, and two processes may write the same one.
 
     Args:
         out: Folder to make; it must not exist or be empty.
@@ -116,14 +118,14 @@ def generate(
         size: Edge of the images in pixels.
 
     Returns:
-        The manifest with the columns path, label, patient_id, split, mask_path (empty without a tumour), plane and scanner.
+        The manifest with the columns path, label, patient_id, split, mask_path ("" without a tumour), plane, scanner.
 
     Raises:
         ValueError: If a number is out of range, the folder has something else in it, or the disk is full.
     """
     counts = {"train": train_patients, "val": val_patients, "test": test_patients}
     if min(counts.values()) < 0 or not sum(counts.values()) or slices < 1 or seed < 0:
-        raise ValueError("the phantom needs a patient, a slice and a seed: no count may be negative, and not all of them 0")
+        raise ValueError("the phantom needs a seed from 0 up, a slice and a patient: no number may be negative")
     if not 16 <= size <= 512:
         raise ValueError(f"the phantom's image size is {size} px: choose 16 to 512")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -139,7 +141,8 @@ def generate(
             raise ValueError(f"not enough free disk for the phantom in {out.parent}: choose another folder")
         if not sys.stderr.isatty():
             print(f"drawing the phantom: {len(jobs)} patients, {len(jobs) * slices} images", file=sys.stderr)
-        for number, (split, n, label) in enumerate(tqdm(jobs, "phantom", unit="patient", disable=not sys.stderr.isatty())):
+        progress = tqdm(jobs, "phantom", unit="patient", disable=not sys.stderr.isatty())
+        for number, (split, n, label) in enumerate(progress):
             patient = f"{SPLITS[split]}{number:04d}"
             images = patient_slices(head, seed=seed, split=split, label=label, number=n, slices=slices, size=size)
             for k, image in enumerate(images):
@@ -176,8 +179,13 @@ def phantom_folder(seed: int = 0, **settings: int) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     cache = Path(os.environ.get("VITLAB_CACHE") or Path(home, "vitlab"))
     folder = cache / f"phantom-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if not (folder / "manifest.csv").is_file():
-        generate(folder, seed=seed, **settings)
+    done = folder / "manifest.csv"
+    if not done.is_file():
+        try:
+            generate(folder, seed=seed, **settings)
+        except ValueError:
+            if not done.is_file():  # else another process was first
+                raise
     return folder
 
 
@@ -213,7 +221,7 @@ def _draw(
 
 
 def _grid(plane: str, size: int, pixel: float) -> Floats:
-    """Returns the patient coordinates in mm of a slice's pixels row by row, (N, 3); front is up or left, the vertex up."""
+    """Returns the patient coordinates in mm of a slice's pixels, row by row, (N, 3); the front is up or left."""
     steps = ((np.arange(size) - (size - 1) / 2) * pixel).astype(np.float32)
     down, right = (step.ravel() for step in np.meshgrid(-steps, steps, indexing="ij"))
     still = np.zeros_like(down)
@@ -227,4 +235,5 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return about_x @ about_y @ about_z
+    rotation: NDArray[np.float64] = about_x @ about_y @ about_z
+    return rotation

@@ -1,7 +1,8 @@
 """Tumours: where each kind grows, what it looks like after contrast, and how it pushes the brain aside.
 
 Sizes are the 10th to 90th percentile of the radii sqrt(area / pi) of the masks of Cheng et al. (doi
-10.6084/m9.figshare.1512427, field of view 250 mm); looks follow the textbook signs named in each class. Coordinates are MNI millimetres, `inside` is the depth in mm within a tumour's surface.
+10.6084/m9.figshare.1512427, taken as 250 mm wide), their lower end raised by a quarter so that 64 px show them. Looks
+follow the signs named in each class. Coordinates are MNI millimetres.
 
 Shape legend: N points; T tissues.
 """
@@ -21,10 +22,12 @@ SELLA = (0.0, 3.0, -34.0)  # centre of the pituitary gland in mm
 
 def _ramp(depth: Floats, width: float) -> Floats:
     """Returns 0 outside, 1 inside and a straight edge `width` mm wide between, from a depth in mm."""
-    return np.clip(depth / np.float32(width) + np.float32(0.5), 0, 1)
+    share: Floats = np.clip(depth / np.float32(width) + np.float32(0.5), 0, 1)
+    return share
 
 
 def _blend(signal: Floats, share: Floats, level: Floats | float) -> Floats:
+    """Returns the signal with a share of each point given another level."""
     return signal + share * (level - signal)
 
 
@@ -70,29 +73,34 @@ class Lesion:
             uptake=float(rng.uniform(*cls.uptakes)),
             core=float(rng.uniform()),
             halo=float(rng.uniform(4, 16)),
-            bumps=Waves.draw(rng, waves=8, wavelength=(0.9 * radius, 3 * radius), std=float(rng.uniform(*cls.bumpiness))),
+            bumps=Waves.draw(rng, waves=8, wavelength=(0.9 * radius, 3 * radius), std=rng.uniform(*cls.bumpiness)),
             texture=Waves.draw(rng, waves=10, wavelength=(7, 25), std=cls.unevenness),
         )
 
     def near(self, points: Floats) -> NDArray[np.bool_]:
         """Returns which points the tumour could change, oedema, dural tail and pushed brain included, (N,)."""
-        return np.linalg.norm(points - self.centre, axis=1) < 2.5 * self.radius + 20
+        near: NDArray[np.bool_] = self._away(points) < 2.5 * self.radius + 20
+        return near
+
+    def _away(self, points: Floats) -> Floats:
+        """Returns the distance in mm from the centre, (N,)."""
+        away: Floats = np.linalg.norm(points - self.centre, axis=1)
+        return away
 
     @classmethod
     def place(cls, rng: np.random.Generator, head: Head, radius: float) -> tuple[Floats, Floats]:
         """Draws the centre and the outward normal for a tumour of the given radius."""
         raise NotImplementedError
 
-    def inside(self, points: Floats, distance: Floats) -> Floats:
+    def inside(self, points: Floats) -> Floats:
         """Returns the depth in mm within the tumour's surface, negative outside, (N,)."""
-        away = np.linalg.norm(points - self.centre, axis=1)
-        return self.radius * (1 + self.bumps(points)[:, 0]) - away
+        return self.radius * (1 + self.bumps(points)[:, 0]) - self._away(points)
 
     def push(self, points: Floats, distance: Floats) -> Floats:
         """Returns where the tissue now at `points` was before the tumour grew; the skull stays where it is, (N, 3)."""
         offset = points - self.centre
         near = np.exp(-np.sum(offset**2, axis=1) / (1.6 * self.radius) ** 2)
-        give = self.pressure * near * np.clip(-distance / 6, 0, 1)  # fades over the outer 6 mm of the brain
+        give: Floats = self.pressure * near * np.clip(-distance / 6, 0, 1)  # fades over the outer 6 mm of the brain
         return points - offset * give[:, None]
 
     def paint(
@@ -114,9 +122,9 @@ class Lesion:
 
 
 class Glioma(Lesion):
-    """High-grade glioma: a ragged enhancing ring round a dark necrotic core, in white matter, with dark oedema along it.
+    """High-grade glioma: a thick ragged enhancing ring round a dark necrotic core, in white matter, with dark oedema.
 
-    Smirniotopoulos et al. 2007, doi 10.1148/rg.272065174 ("irregular, thick, shaggy ring").
+    Smirniotopoulos et al. 2007, doi 10.1148/rg.272065155.
     """
 
     radii = (16, 28)
@@ -136,11 +144,12 @@ class Glioma(Lesion):
     ) -> tuple[Floats, Floats]:
         """See the base class."""
         brain = _ramp(-distance - 1, 2)
-        depth = self.inside(points, distance)
+        depth = self.inside(points)
         noise = self.texture(points)[:, 0]
         oedema = _ramp(depth + self.halo * (1 + 2 * noise) - 2, 5) * (0.15 + 0.85 * tissues[:, _WM]) * brain
-        signal = _blend(signal, 0.9 * oedema, 0.35 * levels[_CSF] + 0.65 * levels[_GM])
-        wall = np.maximum((0.25 + 0.2 * (1 - self.core)) * self.radius * (1 + 4 * noise), 2)  # thick and thin along the ring
+        signal = _blend(signal, 0.9 * oedema, 0.5 * levels[_CSF] + 0.5 * levels[_GM])
+        thickness = (0.25 + 0.2 * (1 - self.core)) * self.radius
+        wall = np.maximum(thickness * (1 + 4 * noise), 2)  # thick and thin along the ring
         tumour = _ramp(depth, 2.5) * brain
         signal = _blend(signal, tumour, self.uptake * levels[_ENHANCING] * (1 + noise))
         necrosis = _ramp(depth - wall, 2.5) * brain
@@ -148,7 +157,7 @@ class Glioma(Lesion):
 
 
 class Meningioma(Lesion):
-    """Meningioma: bright, even, sharp-edged, broad-based on the dura, with a dural tail and a cleft of fluid to the brain.
+    """Meningioma: bright, even, sharp-edged, broad-based on the dura, with a dural tail and a cleft of fluid below it.
 
     Watts et al. 2014, doi 10.1007/s13244-013-0302-4.
     """
@@ -171,24 +180,26 @@ class Meningioma(Lesion):
     ) -> tuple[Floats, Floats]:
         """See the base class."""
         along = (points - self.centre) @ self.normal
-        flat = points + np.outer(along * (0.6 * self.core), self.normal)  # flattened against the skull, up to 1 : 1.6
-        depth = self.inside(flat, distance)
+        squeeze = self.normal * np.float32(0.6 * self.core)  # flattened against the skull, up to 1 : 1.6
+        flat: Floats = points + along[:, None] * squeeze
+        depth = self.inside(flat)
         under = _ramp(-distance, 1.5)
         cleft = _ramp(depth + 2, 1.5) * under
         signal = _blend(signal, 0.6 * cleft, levels[_CSF])
         root = self.centre + self.normal * 0.5 * self.radius
-        tail = _ramp(1.9 * self.radius * (0.6 + 0.4 * self.core) - np.linalg.norm(points - root, axis=1), 8)
+        apart: Floats = np.linalg.norm(points - root, axis=1)
+        tail = _ramp(1.9 * self.radius * (0.6 + 0.4 * self.core) - apart, 8)
         bright = self.uptake * levels[_ENHANCING]
-        signal = _blend(signal, tail * _ramp(1.5 - np.abs(distance), 1.5), bright)
+        sheet: Floats = 1.5 - np.abs(distance)
+        signal = _blend(signal, tail * _ramp(sheet, 1.5), bright)
         tumour = _ramp(depth, 1.2) * under
         return _blend(signal, tumour, bright * (1 + self.texture(points)[:, 0])), tumour
 
 
 class Pituitary(Lesion):
-    """Pituitary macroadenoma: a round, bright mass that fills the sella and, when large, bulges up through its diaphragm.
+    """Pituitary macroadenoma: a round, bright mass that fills the sella and bulges up through its diaphragm.
 
-    10 mm across is the least that is called a macroadenoma; the waist makes a "snowman" (Bonneville et al. 2005, doi
-    10.1007/s00330-004-2531-x).
+    The waist at the diaphragm is the "snowman" sign (doi 10.1056/NEJMicm2503820).
     """
 
     radii = (10, 18)
@@ -201,25 +212,26 @@ class Pituitary(Lesion):
     def place(cls, rng: np.random.Generator, head: Head, radius: float) -> tuple[Floats, Floats]:
         """Draws a place in the sella: the gland's, a little up for a large tumour, which has no other way to go."""
         up = (0, 0, 0.3 * (radius - cls.radii[0]))
-        return rng.normal(SELLA, (1.2, 1.0, 1.0)) + up, np.array([0, 0, 1], np.float32)
+        centre = (rng.normal(SELLA, (1.2, 1.0, 1.0)) + up).astype(np.float32)
+        return centre, np.array([0, 0, 1], np.float32)
 
-    def inside(self, points: Floats, distance: Floats) -> Floats:
+    def inside(self, points: Floats) -> Floats:
         """See the base class: a ball in the sella and, above its diaphragm, a second one that grows with the first."""
         bump = 1 + self.bumps(points)[:, 0]
-        low = self.radius * bump - np.linalg.norm(points - self.centre, axis=1)
         upper = self.radius * (0.4 + 0.5 * self.core)
-        top = self.centre + self.normal * 0.95 * self.radius
-        return np.maximum(low, upper * bump - np.linalg.norm(points - top, axis=1))
+        top = np.linalg.norm(points - self.centre - self.normal * 0.95 * self.radius, axis=1)
+        both: Floats = np.maximum(self.radius * bump - self._away(points), upper * bump - top)
+        return both
 
     def paint(
         self, signal: Floats, points: Floats, tissues: Floats, distance: Floats, levels: Floats
     ) -> tuple[Floats, Floats]:
         """See the base class."""
-        depth = self.inside(points, distance)
+        depth = self.inside(points)
         noise = self.texture(points)[:, 0]
         tumour = _ramp(depth, 1.5)
         signal = _blend(signal, tumour, self.uptake * levels[_ENHANCING] * (1 + noise))
-        cyst = _ramp(depth - self.radius * 0.55, 2) * (self.core > 0.8)  # a fifth are partly cystic
+        cyst = _ramp(0.45 * self.radius - self._away(points), 3) * (self.core > 0.85)  # one in seven is partly cystic
         return _blend(signal, cyst, 0.5 * levels[_CSF] + 0.5 * levels[_GM]), tumour
 
 

@@ -42,7 +42,7 @@ class Waves:
         direction /= np.linalg.norm(direction, axis=0)
         vectors = direction / rng.uniform(*wavelength, size=waves)
         amplitudes = rng.normal(size=(waves, components))
-        amplitudes *= std * np.sqrt(2.0) / np.linalg.norm(amplitudes, axis=0)  # a sinusoid's variance is half its square
+        amplitudes *= std * np.sqrt(2.0) / np.linalg.norm(amplitudes, axis=0)  # variance of a sinusoid: 1/2
         phases = rng.uniform(0, 2 * np.pi, waves)
         return cls(vectors.astype(np.float32), phases.astype(np.float32), amplitudes.astype(np.float32))
 
