@@ -1,4 +1,4 @@
-"""What training must and must not learn: 16 images by heart, nothing from shuffled labels, features from pretraining."""
+"""Training learns what it must: 16 images by heart, nothing from shuffled labels, features by pretraining."""
 
 import csv
 import json
@@ -91,26 +91,31 @@ def test_shuffled_labels_teach_nothing_about_other_images(tmp_path, approach):
     assert abs(accuracy["shuffled"][1] - 0.5) < 3.3 * (0.25 / 300) ** 0.5  # 99.9 % of the binomial distribution
 
 
-PHANTOM = ["--data.source=Phantom", "--data.source.train_patients=30", "--data.source.val_patients=20",
+PHANTOM = ["--data.source=Phantom", "--data.source.train_patients=80", "--data.source.val_patients=20",
            "--data.source.test_patients=1", "--data.source.slices=4", "--data.source.size=64"]  # fmt: skip
-SETTINGS = {
-    "simclr": ["--data.image_size=48", "--trainer.max_epochs=20", "--data.batch_size=64", "--model.temperature=0.5",
-               "--model.optim={lr: 0.003, weight_decay: 1.0e-4, warmup_epochs: 2}",
-               "--data.augment={crop_scale: [0.6, 1], rotation: 15, blur: 0}"],
-    "mae": ["--trainer.max_epochs=100", "--data.batch_size=32", "--model.mask_ratio=0.5",
-            "--model.optim={lr: 0.003, warmup_epochs: 5, betas: [0.9, 0.95]}"],
+LONG = {
+    "simclr": ["--data.image_size=48", "--data.batch_size=64", "--trainer.max_epochs=8", "--model.temperature=0.5",
+               "--model.optim={lr: 0.003, weight_decay: 1.0e-4, warmup_epochs: 1}",
+               "--data.augment={crop_scale: [0.6, 1], blur: 0}"],
+    # MAE wants many steps, small batches, and brightness that tells nothing
+    "mae": ["--data.batch_size=32", "--trainer.max_epochs=40",
+            "--model.optim={lr: 0.003, warmup_epochs: 3, betas: [0.9, 0.95]}",
+            "--data.augment={brightness: 0.4, contrast: 0.4, gamma: 0.4}"],
 }  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["simclr", "mae"])
 def test_a_probe_on_a_pretraining_beats_one_on_random_weights(tmp_path, method):
-    """Balanced accuracy of a linear probe on 320 phantom images of patients that neither it nor the pretraining saw."""
+    """Balanced accuracy, linear and kNN, on 320 images of phantom patients that no part of the training saw."""
     untrained = ["--trainer.max_epochs=1", "--model.optim={lr: 1.0e-12}"]
-    flags = [*PHANTOM, *SETTINGS[method], "--probe.every_n_epochs=1000"]
-    probe = {}
-    for name, more, seeds in (("random", untrained, (0, 1, 2)), ("trained", [], (0,))):
+    scores = {}
+    for name, more, seeds in (("random", untrained, (0, 1)), ("trained", [], (0,))):
+        found = []
         for seed in seeds:
-            results, _ = fit(tmp_path / f"{name}{seed}", f"{method}_pretrain", *flags, *more, f"--seed_everything={seed}")
-            probe.setdefault(name, []).append(results["probe"]["linear_accuracy"])
-    assert mean(probe["trained"]) > mean(probe["random"]) + 0.05, probe
+            run = [*PHANTOM, *LONG[method], "--probe.every_n_epochs=1000", *more, f"--seed_everything={seed}"]
+            found.append(fit(tmp_path / f"{name}{seed}", f"{method}_pretrain", *run)[0]["probe"])
+        scores[name] = {probe: mean(one[f"{probe}_accuracy"] for one in found) for probe in ("linear", "knn")}
+    trained, random = scores["trained"], scores["random"]
+    assert trained["linear"] > random["linear"] and trained["knn"] > random["knn"], scores
+    assert mean(trained.values()) > mean(random.values()) + 0.04, scores

@@ -233,11 +233,11 @@ def load_head() -> Head:
         for side in (1, -1) if centre[0] else (1,):
             box, depth = _ellipsoid(axes, (side * centre[0], *centre[1:]), radii)
             put(name, _soft(depth) * inside[box] * _UPTAKE.get(name, 1), box)
-    put("csf", np.where(brain, 1 - tissues["enhancing"], 0))  # the template wins, plexus and veins excepted
-    for name, share in (("gm", gm), ("wm", wm)):
-        tissues[name] += share * brain
-        tissues["csf"] -= share * brain
-    tissues["csf"] = np.clip(tissues["csf"], 0, 1)
+    free = np.where(brain, 1 - tissues["enhancing"], 0)  # the template wins, plexus and veins excepted
+    for name in ("fat", "muscle", "marrow"):
+        tissues[name][brain] = 0
+    for name, share in (("gm", gm), ("wm", wm), ("csf", np.clip(1 - gm - wm, 0, 1))):
+        tissues[name] = np.where(brain, free * share, tissues[name])
     upper = np.clip(np.maximum(z / 30, -(y + 50) / 30), 0, 1) * np.clip((z + 30) / 10, 0, 1)  # vault, not the base
     put("enhancing", _soft(4 - np.hypot(x, 0.8 * (distance + 3))) * upper)  # superior sagittal sinus
     transverse = _soft(3.5 - np.hypot(distance + 2, z + 24 + 0.1 * np.abs(x)))

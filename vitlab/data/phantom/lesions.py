@@ -1,8 +1,8 @@
 """Tumours: where each kind grows, what it looks like after contrast, and how it pushes the brain aside.
 
-Sizes are the 10th to 90th percentile of the radii sqrt(area / pi) of the masks of Cheng et al. (doi
-10.6084/m9.figshare.1512427, taken as 250 mm wide), their lower end raised by a quarter so that 64 px show them. Looks
-follow the signs named in each class. Coordinates are MNI millimetres.
+Radii span the 10th to 90th percentile of sqrt(area / pi) of the masks of Cheng et al. (doi
+10.6084/m9.figshare.1512427, taken as 250 mm wide). Looks follow the signs named in each class. Coordinates are MNI
+millimetres.
 
 Shape legend: N points; T tissues.
 """
@@ -64,7 +64,8 @@ class Lesion:
     @classmethod
     def draw(cls, rng: np.random.Generator, head: Head) -> "Lesion":
         """Draws a tumour of this kind somewhere in the head where it may grow."""
-        radius = float(rng.uniform(*cls.radii))
+        low, high = cls.radii
+        radius = rng.triangular(low, 0.3 * low + 0.7 * high, high)  # small ones are there, but rare
         centre, normal = cls.place(rng, head, radius)
         return cls(
             centre=centre.astype(np.float32),
@@ -74,7 +75,7 @@ class Lesion:
             core=float(rng.uniform()),
             halo=float(rng.uniform(4, 16)),
             bumps=Waves.draw(rng, waves=8, wavelength=(0.9 * radius, 3 * radius), std=rng.uniform(*cls.bumpiness)),
-            texture=Waves.draw(rng, waves=10, wavelength=(7, 25), std=cls.unevenness),
+            texture=Waves.draw(rng, waves=16, wavelength=(9, 30), std=cls.unevenness),
         )
 
     def near(self, points: Floats) -> NDArray[np.bool_]:
@@ -127,7 +128,7 @@ class Glioma(Lesion):
     Smirniotopoulos et al. 2007, doi 10.1148/rg.272065155.
     """
 
-    radii = (16, 28)
+    radii = (11, 29)
     bumpiness = (0.10, 0.20)
     uptakes = (0.75, 1.0)
     unevenness = 0.12
@@ -149,7 +150,7 @@ class Glioma(Lesion):
         oedema = _ramp(depth + self.halo * (1 + 2 * noise) - 2, 5) * (0.15 + 0.85 * tissues[:, _WM]) * brain
         signal = _blend(signal, 0.9 * oedema, 0.5 * levels[_CSF] + 0.5 * levels[_GM])
         thickness = (0.25 + 0.2 * (1 - self.core)) * self.radius
-        wall = np.maximum(thickness * (1 + 4 * noise), 2)  # thick and thin along the ring
+        wall = np.maximum(thickness * (1 + 3 * noise), 2)  # thick and thin along the ring
         tumour = _ramp(depth, 2.5) * brain
         signal = _blend(signal, tumour, self.uptake * levels[_ENHANCING] * (1 + noise))
         necrosis = _ramp(depth - wall, 2.5) * brain
@@ -162,7 +163,7 @@ class Meningioma(Lesion):
     Watts et al. 2014, doi 10.1007/s13244-013-0302-4.
     """
 
-    radii = (14, 26)
+    radii = (10, 26)
     bumpiness = (0.04, 0.10)
     uptakes = (0.8, 1.0)
     unevenness = 0.025
@@ -190,8 +191,8 @@ class Meningioma(Lesion):
         apart: Floats = np.linalg.norm(points - root, axis=1)
         tail = _ramp(1.9 * self.radius * (0.6 + 0.4 * self.core) - apart, 8)
         bright = self.uptake * levels[_ENHANCING]
-        sheet: Floats = 1.5 - np.abs(distance)
-        signal = _blend(signal, tail * _ramp(sheet, 1.5), bright)
+        sheet = _ramp(np.minimum(1.5 - distance, 1.5 + distance), 1.5)  # within 1.5 mm of the dura
+        signal = _blend(signal, tail * sheet, bright)
         tumour = _ramp(depth, 1.2) * under
         return _blend(signal, tumour, bright * (1 + self.texture(points)[:, 0])), tumour
 
@@ -202,7 +203,7 @@ class Pituitary(Lesion):
     The waist at the diaphragm is the "snowman" sign (doi 10.1056/NEJMicm2503820).
     """
 
-    radii = (10, 18)
+    radii = (7.5, 18)
     bumpiness = (0.02, 0.08)
     uptakes = (0.75, 1.0)
     unevenness = 0.05
