@@ -4,8 +4,10 @@ import csv
 import json
 import math
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -171,6 +173,22 @@ def test_a_pretraining_cannot_be_tested(runs, capsys):
     run = runs / "simclr" / "seed0"
     args = ["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
     assert main(args) == 2 and "fine-tune" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_how_to_go_on(tmp_path, image_folder, signal_number, code):
+    command = [sys.executable, "-m", "vitlab", "fit", "--config", "configs/cnn.yaml", *data_flags(image_folder)]
+    command += [*TINY_CNN, "--trainer.accelerator=cpu", "--trainer.max_epochs=100000", f"--run.root={tmp_path}"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    last = tmp_path / "discs" / "cnn" / "seed0" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal_number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    assert err.splitlines()[-1].startswith("vitlab fit: stopped in epoch") and f"--ckpt_path {last}" in err
+    assert not list(tmp_path.rglob("results.json")) and not list(tmp_path.rglob("*.tmp"))
 
 
 def test_two_processes_equal_one_on_the_joined_batch(tmp_path, image_folder):

@@ -180,6 +180,17 @@ class VitlabCLI(LightningCLI):
         settings["callbacks"] = [*(settings.get("callbacks") or []), *extra]
         return super().instantiate_trainer(**kwargs)
 
+    def fit(self, **kwargs: Any) -> None:
+        """Train; a run that is stopped by Ctrl-C or SIGTERM says how to go on and ends with an exit code of its own."""
+        trainer: Any = self.trainer
+        try:
+            trainer.fit(**kwargs)
+        except SystemExit:  # Lightning has torn the run down; its SIGTERM would end in 0
+            last = self.folder / "checkpoints" / "last.ckpt"
+            go_on = f"go on with --ckpt_path {last}" if last.exists() else "no epoch was finished, start again"
+            print(f"vitlab fit: stopped in epoch {trainer.current_epoch + 1}; {go_on}", file=sys.stderr, flush=True)
+            raise SystemExit(143 if trainer.received_sigterm else 130) from None
+
     # After fit: test the best checkpoint once and leave the run folder complete.
 
     def after_fit(self) -> None:
@@ -187,8 +198,6 @@ class VitlabCLI(LightningCLI):
         trainer: Any = self.trainer
         if trainer.fast_dev_run:
             return
-        if trainer.interrupted or trainer.received_sigterm:
-            raise SystemExit(1)
         probe = next(callback for callback in trainer.callbacks if isinstance(callback, OnlineProbe))
         if not self.model.pretraining:
             best = max(trainer.checkpoint_callbacks, key=lambda kept: kept.monitor is not None).best_model_path

@@ -126,8 +126,9 @@ def _options(argv: list[str]) -> argparse.Namespace:
     add("dirs", nargs="*", metavar="DIR", help=f"folders of runs (type: path, default: {DEFAULT_DIR}); {published}")
     add("--format", help=f"{formats} (type: str, default: by the ending of --out, else terminal)")
     add("--out", metavar="FILE", help="write to this file (type: path, default: standard output)")
-    add("--into", metavar="PAGE", help="put the Markdown table into this page, between its marks (type: path)")
-    add("--mark", default="compare", help="name of the marks <!-- NAME --> and <!-- /NAME --> (default: compare)")
+    into = "put the Markdown table into this page, between its marks <!-- NAME --> and <!-- /NAME -->"
+    add("--into", metavar="PAGE", help=f"{into} (type: path, default: none)")
+    add("--mark", metavar="NAME", default="compare", help="name of those marks (type: str, default: compare)")
     add("--data", metavar="NAME", help="only runs on this data set (type: str, default: all)")
     add("--config", metavar="FILE", help="YAML file of dirs, format, out, data (type: path, default: none)")
     options, unknown = parser.parse_known_intermixed_args(argv)

@@ -25,10 +25,10 @@ class Phantom(Source):
         self,
         root: str | None = None,
         seed: int = 0,
-        train_patients: int = 40,
-        val_patients: int = 10,
-        test_patients: int = 15,
-        slices: int = 5,
+        train_patients: int = 80,
+        val_patients: int = 20,
+        test_patients: int = 25,
+        slices: int = 3,
         size: int = 96,
     ) -> None:
         self.name = "phantom"
