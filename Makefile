@@ -11,7 +11,7 @@ SHORT_VIT := --model.backbone_kwargs='{patch_size: 16}' --data.batch_size=16 --m
 GENTLE := --data.augment.crop_scale=[0.85,1] --data.augment.rotation=5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr test lint compare tensorboard clean
+.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr test lint compare readme tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,8 @@ demo-vit: $(INSTALLED)
 demo-mae: $(INSTALLED)
 	$(FIT) --config configs/mae_pretrain.yaml $(SHORT_VIT) --trainer.max_epochs=20
 demo-vit-mae: demo-mae
-	$(FIT) --config configs/vit_mae.yaml $(SHORT_VIT) $(GENTLE) --model.drop_path=0 --trainer.max_epochs=14 \
+	$(FIT) --config configs/vit_mae.yaml $(SHORT_VIT) $(GENTLE) --model.drop_path=0 --model.optim.layer_decay=1 \
+		--trainer.max_epochs=14 \
 		--model.weights=$(DEMO)/mae/seed0/backbone.safetensors
 demo-cnn: $(INSTALLED)
 	$(FIT) --config configs/cnn.yaml $(GENTLE) --trainer.max_epochs=12
@@ -51,6 +52,9 @@ lint: $(INSTALLED)  ## ruff and mypy
 
 compare: $(INSTALLED)  ## the table of all finished runs
 	$(RUN) compare
+
+readme: $(INSTALLED)  ## put the table of the last demo into README.md
+	$(RUN) compare $(DEMO) --into README.md --mark demo
 
 tensorboard: $(INSTALLED)  ## the curves of all runs, at http://localhost:6006
 	$(BIN)/tensorboard --logdir lightning_logs
