@@ -179,7 +179,10 @@ def test_a_pretraining_cannot_be_tested(runs, capsys):
 def test_a_stopped_run_says_how_to_go_on(tmp_path, image_folder, signal_number, code):
     command = [sys.executable, "-m", "vitlab", "fit", "--config", "configs/cnn.yaml", *data_flags(image_folder)]
     command += [*TINY_CNN, "--trainer.accelerator=cpu", "--trainer.max_epochs=100000", f"--run.root={tmp_path}"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell hands it on as ignored
+    )  # fmt: skip
     last = tmp_path / "discs" / "cnn" / "seed0" / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 120
     while not last.exists() and time.monotonic() < deadline:
@@ -227,3 +230,17 @@ def test_a_backbone_that_has_seen_the_test_images_is_refused(tmp_path, image_fol
     message = capsys.readouterr().err
     assert "another split" in message and "fold 1 there and 2 here" in message
     assert not (tmp_path / "discs" / "cnn_simclr" / "leak" / "seed0-fold2" / "results.json").exists()
+
+
+def test_a_mistake_beside_overwrite_keeps_the_finished_run(runs, image_folder, tmp_path, capsys):
+    run = tmp_path / "discs" / "cnn" / "seed0"
+    shutil.copytree(runs / "cnn" / "seed0", run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    args = ["fit", "--config", "configs/cnn.yaml", *data_flags(image_folder), *TINY_CNN, f"--run.root={tmp_path}",
+            "--run.overwrite=true", "--trainer.accelerator=cpu", "--trainer.max_epochs=1"]  # fmt: skip
+    assert main([*args, "--model.weights=nowhere.safetensors"]) == 2
+    assert main([*args, "--data.batch_size=0"]) == 2
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert main(args) == 0  # and without a mistake the run is replaced
+    assert json.loads((run / "results.json").read_text())["epochs"] == 1
+    assert not set(run.glob("events.out.tfevents*")) & set(before)  # no curve of the old one is left

@@ -34,6 +34,14 @@ class OnlineProbe(Callback):
         self.every_n_epochs, self.max_images = every_n_epochs, max_images
         self.scores: dict[str, float] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the last scores, for the checkpoint."""
+        return {"scores": self.scores}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the last scores of a checkpoint."""
+        self.scores = state_dict["scores"]
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe when it is time; rank 0 alone, the others wait at the next collective."""
         epoch = trainer.current_epoch + 1
@@ -149,12 +157,18 @@ class ResultsWriter(Callback):
         self.probabilities: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.pretrain: dict[str, Any] | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse weights that were pretrained on this run's test images, before anything is trained."""
-        if stage == "fit":
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            self.pretrain = pretraining_cost(getattr(pl_module, "weights", None))
-            check_same_split(self.pretrain, data.source_manifest.sha256, data.split_settings)
+    def check(self, data: Any, module: Any) -> None:
+        """Refuse weights that were pretrained on this run's test images; to be called before anything is written.
+
+        Args:
+            data: The ImageDataModule.
+            module: The model that is about to be trained.
+
+        Raises:
+            ValueError: The weights come from another split of the same images.
+        """
+        self.pretrain = pretraining_cost(getattr(module, "weights", None))
+        check_same_split(self.pretrain, data.source_manifest.sha256, data.split_settings)
 
     def on_predict_batch_end(
         self,
@@ -178,7 +192,7 @@ class ResultsWriter(Callback):
                 indices, logits = (part.flatten(0, 1) for part in gathered)
             rows, first = np.unique(indices.cpu().numpy(), return_index=True)
             keep = rows >= 0
-            self.probabilities[SPLITS[loader]] = (rows[keep], logits.double().softmax(1).cpu().numpy()[first[keep]])
+            self.probabilities[SPLITS[loader]] = (rows[keep], logits.cpu().double().softmax(1).numpy()[first[keep]])
         self.outputs.clear()
 
     def write_predictions(self, data: Any, path: Path) -> dict[str, dict[str, float | None]]:

@@ -18,7 +18,7 @@ class CostMonitor(Callback):
     def __init__(self) -> None:
         self.wall_seconds = self.training_seconds = 0.0
         self.images_seen = self.epochs = 0
-        self._start = self._epoch_start = 0.0
+        self._start = self._batch_start = 0.0
         self._resumed = 0.0
         self.totals: dict[str, float] = {}
 
@@ -32,7 +32,7 @@ class CostMonitor(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the counts of a checkpoint."""
-        self._resumed = state_dict["wall_seconds"]
+        self._resumed = self.wall_seconds = state_dict["wall_seconds"]
         self.training_seconds = state_dict["training_seconds"]
         self.images_seen, self.epochs = state_dict["images_seen"], state_dict["epochs"]
 
@@ -42,17 +42,18 @@ class CostMonitor(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock, which leaves validation out."""
-        self._epoch_start = time.perf_counter()
+        self._batch_start = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the images of all devices; two views of an image count once."""
         self.images_seen += len(batch.targets) * trainer.world_size
-        if trainer.is_last_batch:
-            if trainer.strategy.root_device.type == "cuda":
-                torch.cuda.synchronize()
-            self.training_seconds += time.perf_counter() - self._epoch_start
+        if trainer.is_last_batch and trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.training_seconds += now - self._batch_start  # by batch: a run may stop within an epoch
+        self._batch_start = now
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epoch and log the speed."""
@@ -60,7 +61,11 @@ class CostMonitor(Callback):
         pl_module.log("cost/images_per_second", self.images_per_second, rank_zero_only=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock and keep the figures: loading a checkpoint for evaluation brings back older ones."""
+        """Stop the clock."""
+        self.close(trainer)
+
+    def close(self, trainer: Trainer) -> None:
+        """Keep the totals: loading a checkpoint for evaluation brings back older counts."""
         self.wall_seconds, self._start = self.state_dict()["wall_seconds"], 0.0
         self.totals = {
             "epochs": self.epochs,

@@ -23,7 +23,16 @@ from vitlab.models.base import BaseModule
 from vitlab.models.classifier import CNNClassifier, ViTClassifier
 from vitlab.models.mae import MAE
 from vitlab.models.simclr import SimCLR
-from vitlab.run_folder import RunSettings, approach_of, check_free, checkpoint_last, log_final, loggers, run_folder
+from vitlab.run_folder import (
+    RunSettings,
+    approach_of,
+    check_free,
+    checkpoint_last,
+    clear,
+    log_final,
+    loggers,
+    run_folder,
+)
 
 # Warnings of the libraries that no user can act on.
 UNHELPFUL = (
@@ -168,9 +177,7 @@ class VitlabCLI(LightningCLI):
         extra: list[Callback] = [self.results]
         if fit:
             extra.append(self.cost)
-            if not self.model.pretraining:  # Lightning's save_last only follows improvements of the best
-                extra.append(checkpoint_last(self.folder))
-            if kwargs.get("logger", True):
+            if kwargs.get("logger", settings.get("logger")):
                 extra.append(LearningRateMonitor("epoch"))
         on_terminal = sys.stderr.isatty()
         if settings.get("enable_progress_bar") is None:
@@ -178,13 +185,25 @@ class VitlabCLI(LightningCLI):
         if not kwargs.get("enable_progress_bar", settings.get("enable_progress_bar")):
             extra.append(EpochLines(str(facts["approach"])))
         settings["callbacks"] = [*(settings.get("callbacks") or []), *extra]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if fit and not self.model.pretraining:
+            # Lightning's save_last follows improvements of the best only. Behind that one in the list: last.ckpt
+            # then knows the best of its own epoch.
+            trainer.callbacks.append(checkpoint_last(self.folder))  # type: ignore[attr-defined]
+        return trainer
 
     def fit(self, **kwargs: Any) -> None:
         """Train; a run that is stopped by Ctrl-C or SIGTERM says how to go on and ends with an exit code of its own."""
         trainer: Any = self.trainer
+        config = self.config[self.verb]
+        self.results.check(self.datamodule, self.model)
+        self.datamodule.setup("fit")
+        if config.run.overwrite and not config.get("ckpt_path") and trainer.is_global_zero and not trainer.fast_dev_run:
+            clear(self.folder)
         try:
             trainer.fit(**kwargs)
+            if not self.cost.totals:  # resumed behind the last epoch: nothing was left to train
+                self.cost.close(trainer)
         except SystemExit:  # Lightning has torn the run down; its SIGTERM would end in 0
             last = self.folder / "checkpoints" / "last.ckpt"
             go_on = f"go on with --ckpt_path {last}" if last.exists() else "no epoch was finished, start again"

@@ -54,19 +54,24 @@ def check_free(folder: Path, *, resuming: bool, overwrite: bool) -> None:
     """
     finished, last = folder / "results.json", folder / "checkpoints" / "last.ckpt"
     if overwrite and not resuming:
-        for path in (finished, folder / "predictions.csv", folder / "backbone.safetensors", folder / "metrics.csv"):
-            path.unlink(missing_ok=True)
-        for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
-            path.unlink()
-    elif finished.exists():
+        return
+    if finished.exists():
         raise ValueError(
             f"{folder} holds a finished run: name what differs with --run.axes, choose another --seed_everything, "
             "or replace it with --run.overwrite=true"
         )
-    elif last.exists() and not resuming:
+    if last.exists() and not resuming:
         raise ValueError(
             f"{folder} holds a run that was stopped: go on with --ckpt_path {last}, or --run.overwrite=true"
         )
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run left in the folder; to be called when the new one has passed all checks."""
+    for name in ("results.json", "predictions.csv", "backbone.safetensors", "metrics.csv"):
+        (folder / name).unlink(missing_ok=True)
+    for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
+        path.unlink()
 
 
 def checkpoint_last(folder: Path) -> ModelCheckpoint:
@@ -97,7 +102,7 @@ def loggers(folder: Path, resumed: str | None) -> list[Any]:
         rows = [row for row in rows if int(row["step"]) < done]
     board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
     table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=200)
-    kept: Any = table.experiment.metrics
+    kept: Any = table.experiment.metrics if rows else None  # asking for it makes the file anew
     if isinstance(kept, list):  # on other ranks the experiment is a dummy
         kept.extend(rows)
     return [board, table]

@@ -13,7 +13,7 @@ from lightly.utils import dist
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from vitlab.models.backbones import create_backbone
+from vitlab.models.backbones import create_backbone, feature_dim
 from vitlab.models.base import BaseModule, Batch
 from vitlab.models.optim import OptimConfig
 
@@ -72,7 +72,7 @@ class SimCLR(BaseModule):
         # Convolutions are up to 1.8 times as fast on this memory format, on CPUs and GPUs.
         self.memory_format = torch.contiguous_format if is_vit else torch.channels_last
         self.backbone.to(memory_format=self.memory_format)
-        features = int(self.backbone.num_features)  # type: ignore[arg-type]
+        features = feature_dim(self.backbone)
         self.projection = SimCLRProjectionHead(features, hidden_dim or features, projection_dim, projection_layers)
         # One process gathers nothing, so that the same setting serves both.
         self.criterion = NTXentLoss(temperature=temperature, gather_distributed=torch.distributed.is_available())
