@@ -1,6 +1,5 @@
 """The batched augmentation against torchvision v2, on real slices."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -351,16 +350,3 @@ def test_built_from_yaml(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_gives_the_same_images_as_the_cpu(images):
     same(ALL(images.cuda(), seed=0, step=0).cpu(), ALL(images, seed=0, step=0), 1e-4)
-
-
-def test_speed_is_printed(grey):
-    """No limit here, since a busy machine would break it: run with -s to see the figures."""
-    batch = grey.repeat(8, 1, 1, 1)
-    for name, augment in (("default", Augment()), ("with blur", Augment(blur=1)), ("everything", ALL)):
-        seconds = []
-        for step in range(7):
-            start = time.perf_counter()
-            augment(batch, seed=0, step=step)
-            seconds.append(time.perf_counter() - start)
-        rate = len(batch) / np.median(seconds[2:])
-        print(f"augment, {name}: {rate:.0f} images/s of {SIZE} px in batches of {len(batch)}")

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from vitlab.data.augment import Augment
-from vitlab.data.datamodule import Batch, BatchSampler, ImageDataModule
+from vitlab.data.batches import Batch, BatchSampler
+from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Csv, ImageFolder
 
 

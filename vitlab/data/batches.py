@@ -1,0 +1,94 @@
+"""Batches: rows of a split gathered from the cache, in an order that depends on seed and epoch alone.
+
+Shapes: B batch, C channels, H = W = image_size.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from vitlab.data.cache import ImageCache
+
+
+class Batch(NamedTuple):
+    """What every model receives.
+
+    Attributes:
+        images: float32, normalised, (B, C, H, W); with two views (2, B, C, H, W). uint8 until it is on the device.
+        targets: int64 (B,), the index into `ImageDataModule.classes`.
+        indices: int64 (B,), the row in the manifest; -1 marks a repeat that evens out the ranks and counts nowhere.
+    """
+
+    images: Tensor
+    targets: Tensor
+    indices: Tensor
+
+
+class CachedImages(Dataset[Batch]):
+    """The rows of one split, read from the cache a whole batch at a time."""
+
+    def __init__(self, cache: ImageCache, targets: np.ndarray, rows: np.ndarray) -> None:
+        self.images, self.targets, self.rows = cache.images, targets, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, positions: np.ndarray) -> Batch:
+        """Return the uint8 batch at `positions` (B,) within this split; -1 repeats the first row and is marked so."""
+        rows = self.rows[np.maximum(positions, 0)]
+        return Batch(
+            torch.from_numpy(np.ascontiguousarray(self.images[rows])),
+            torch.from_numpy(self.targets[rows]),
+            torch.from_numpy(np.where(positions < 0, -1, rows)),
+        )
+
+
+class BatchSampler(Sampler[np.ndarray]):
+    """Positions of one rank's batches; the permutation depends on (seed, epoch) alone.
+
+    The global batch is cut into equal runs, one a rank, so that N ranks see together what one process with an N times
+    larger batch sees. In evaluation every row comes once, and short ranks are filled with -1.
+
+    Args:
+        n: Rows in the split.
+        batch_size: Rows a batch and rank.
+        rank: This process.
+        world_size: Number of processes.
+        seed: None keeps the order and drops nothing; an int shuffles and drops the last incomplete batch.
+        progress: Called at the start of an epoch, returns (epoch, batches already seen in it), so that a resumed run
+            goes on where it stopped.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int | None = None,
+        progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    ) -> None:
+        self.n, self.batch_size, self.rank, self.world_size = n, batch_size, rank, world_size
+        self.seed, self.progress = seed, progress
+
+    def __len__(self) -> int:
+        step = self.batch_size * self.world_size
+        return max(1, self.n // step) if self.seed is not None else -(-self.n // step)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        step = self.batch_size * self.world_size
+        epoch, done = self.progress()
+        if self.seed is None:
+            order = np.arange(self.n)
+        else:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.n)
+        for start in range(done % len(self) * step, len(self) * step, step):
+            block = order[start : start + step]
+            size = self.batch_size if len(block) == step else -(-len(block) // self.world_size)
+            block = np.pad(block, (0, size * self.world_size - len(block)), constant_values=-1)
+            yield block[self.rank * size : (self.rank + 1) * size]
