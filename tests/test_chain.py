@@ -169,6 +169,17 @@ def test_predict_writes_every_image_beside_the_run(runs, image_folder, tmp_path)
     assert written.read_text() == (run / "predictions.csv").read_text()
 
 
+def test_the_saved_configuration_repeats_the_run_and_its_accidents_not(tmp_path, image_folder, capsys):
+    """--run.overwrite and --ckpt_path were meant for one run: reading config.yaml must neither delete nor resume."""
+    fit(tmp_path, "cnn", image_folder, *TINY_CNN, "--trainer.max_epochs=1", "--run.overwrite=true")
+    run = tmp_path / "discs" / "cnn" / "seed0"
+    assert main(["fit", "--config", str(run / "config.yaml")]) == 2  # refused: it is there already
+    assert "holds a finished run" in capsys.readouterr().err
+    last = run / "checkpoints" / "last.ckpt"
+    both = ["fit", "--config", str(run / "config.yaml"), "--run.overwrite=true", f"--ckpt_path={last}"]
+    assert main(both) == 2 and "give one of them" in capsys.readouterr().err and last.exists()
+
+
 def test_a_pretraining_cannot_be_tested(runs, capsys):
     run = runs / "simclr" / "seed0"
     args = ["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
@@ -228,8 +239,21 @@ def test_a_backbone_that_has_seen_the_test_images_is_refused(tmp_path, image_fol
             f"--model.weights={weights}"]  # fmt: skip
     assert main([*args, "--data.fold=2"]) == 2
     message = capsys.readouterr().err
-    assert "another split" in message and "fold 1 there and 2 here" in message
+    assert "another split" in message and "val and test of this run" in message
     assert not (tmp_path / "discs" / "cnn_simclr" / "leak" / "seed0-fold2" / "results.json").exists()
+    moved = shutil.copy(weights, tmp_path / "moved.safetensors")  # the facts travel with the file
+    args[-1] = f"--model.weights={moved}"
+    assert main([*args, "--data.fold=2"]) == 2 and "another split" in capsys.readouterr().err
+    # fewer labels of the same split are no leak
+    assert main([*args, "--data.fold=1", "--data.label_fraction=0.5"]) == 0
+    results = next((tmp_path / "discs" / "cnn_simclr").rglob("results.json"))
+    assert json.loads(results.read_text())["pretrain"]["images_seen"] > 0
+    other = tmp_path / "other"
+    shutil.copytree(flat, other)
+    next(other.rglob("*.png")).unlink()
+    args[args.index(f"--data.source.root={flat}")] = f"--data.source.root={other}"
+    with pytest.warns(UserWarning, match="another manifest: check that none of them is in val or test"):
+        assert main([*args, "--data.fold=2"]) == 0
 
 
 def test_a_mistake_beside_overwrite_keeps_the_finished_run(runs, image_folder, tmp_path, capsys):

@@ -14,20 +14,21 @@ from vitlab.data.augment import Augment
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Csv
 from vitlab.lightning_cli import fastest_precision
-from vitlab.models.backbones import create_backbone, feature_dim
-from vitlab.models.classifier import CNNClassifier, ViTClassifier
+from vitlab.models.backbones import create_backbone, feature_dim, unfuse_attention
 
-KINDS = {"cnn": (CNNClassifier, "resnet18_half", 64), "vit": (ViTClassifier, "vit_dim128_depth6_patch8", 32)}
+KINDS = {"cnn": ("resnet18_half", 64), "vit": ("vit_dim128_depth6_patch8", 32)}
 
 
 def plain_loop(kind, images, targets, epochs):
     """Train and return images a second, the first epoch left out as warm-up."""
-    model_class, name, batch_size = KINDS[kind]
+    name, batch_size = KINDS[kind]
     torch.manual_seed(0)
-    bf16 = fastest_precision("cpu", model_class) == "bf16-mixed"
+    bf16 = fastest_precision("cpu") == "bf16-mixed"
     layout = torch.channels_last if kind == "cnn" else torch.contiguous_format
     backbone = create_backbone(name, image_size=64, channels=1)
     model = torch.nn.Sequential(backbone, torch.nn.Linear(feature_dim(backbone), 3)).to(memory_format=layout)
+    if bf16:
+        unfuse_attention(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     loader = DataLoader(TensorDataset(images, targets), batch_size=batch_size, shuffle=True, drop_last=True)
     augment, seen, start = Augment(), 0, 0.0

@@ -168,7 +168,7 @@ class ResultsWriter(Callback):
             ValueError: The weights come from another split of the same images.
         """
         self.pretrain = pretraining_cost(getattr(module, "weights", None))
-        check_same_split(self.pretrain, data.source_manifest.sha256, data.split_settings)
+        check_same_split(self.pretrain, data.source_manifest.sha256, data.split_sha256)
 
     def on_predict_batch_end(
         self,
@@ -239,15 +239,21 @@ class ResultsWriter(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         pretraining = bool(getattr(module, "pretraining", False))
         mean, std = data.mean_std
-        metadata = {"mean": mean, "std": std, "dataset": data.name, "manifest_sha256": data.source_manifest.sha256}
+        images = {
+            "dataset": data.name,
+            "manifest_sha256": data.source_manifest.sha256,
+            "split_sha256": data.split_sha256,
+        }
+        training = {**{key: self.facts[key] for key in ("approach", "seed")}, **images}
+        training |= {key: cost[key] for key in ("epochs", "images_seen", "wall_seconds")}
+        metadata = {"mean": mean, "std": std, "training": training}
         save_backbone(module.backbone, self.folder / "backbone.safetensors", metadata)  # type: ignore[arg-type]
         metrics = {} if pretraining else self.write_predictions(data, self.folder / "predictions.csv")
         results = {
             **self.facts,
             "task": "pretrain" if pretraining else "supervised",
-            "dataset": data.name,
+            **images,
             "classes": data.classes,
-            "manifest_sha256": data.source_manifest.sha256,
             "split": data.split_settings,
             "fold": data.split_settings["fold"],
             "label_fraction": data.label_fraction,

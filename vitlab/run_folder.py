@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,27 +35,36 @@ def approach_of(stated: str | None, model_class: type) -> str:
     return stated or model_class.__name__.removesuffix("Classifier").lower()
 
 
+def study_of(config: Any) -> str:
+    """Return the study's name, or the data set's where none is given."""
+    named: str | None = config.run.study or config.data.name
+    if named:
+        return named
+    source = config.data.source
+    module, _, class_name = source.class_path.rpartition(".")
+    name: str = getattr(import_module(module), class_name)(**(source.get("init_args") or {})).name
+    return name
+
+
 def run_folder(config: Any, model_class: type) -> Path:
     """Return `<root>/<study or data set>/<approach>/<axes>/seed<k>[-fold<f>]`."""
     run, data = config.run, config.data
-    source = data.source
-    settings = source.get("init_args") or {}
-    named = data.name or settings.get("name") or Path(settings.get("root") or settings.get("path") or "").stem
-    name = named or source.class_path.rpartition(".")[2].lower()
     axes = run.axes or (f"label_fraction={data.label_fraction:g}" if data.label_fraction != 1 else "")
     seed = f"seed{int(config.seed_everything)}" + (f"-fold{data.fold}" if data.fold is not None else "")
-    return Path(run.root) / (run.study or name) / approach_of(run.approach, model_class) / axes / seed
+    return Path(run.root) / study_of(config) / approach_of(run.approach, model_class) / axes / seed
 
 
 def check_free(folder: Path, *, resuming: bool, overwrite: bool) -> None:
     """Keep finished and unfinished runs from being written over.
 
     Raises:
-        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given.
+        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given; or both were.
     """
-    finished, last = folder / "results.json", folder / "checkpoints" / "last.ckpt"
-    if overwrite and not resuming:
+    if overwrite and resuming:
+        raise ValueError("--run.overwrite=true starts anew and --ckpt_path goes on: give one of them")
+    if overwrite:
         return
+    finished, last = folder / "results.json", folder / "checkpoints" / "last.ckpt"
     if finished.exists():
         raise ValueError(
             f"{folder} holds a finished run: name what differs with --run.axes, choose another --seed_everything, "

@@ -80,3 +80,12 @@ def test_unequal_runs_are_said(make_run):
 def test_what_a_reader_has_to_know_is_noted(make_run, changes, note):
     (table,) = tables(make_run(seed=0), make_run(seed=1, **changes))
     assert table.notes == [note]
+
+
+def test_studies_are_tables_of_their_own(make_run):
+    """A demo of few epochs and a run of many share approach, seed and images, and must not meet in a mean."""
+    found = tables(make_run(study="demo", epochs=1, folder="demo/cnn/seed0"), make_run(epochs=90))
+    assert [(table.study, table.title.split(" ")[0], len(table.rows)) for table in found] == [
+        ("demo", "demo:", 1),
+        ("phantom", "phantom", 1),
+    ]

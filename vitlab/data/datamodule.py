@@ -6,6 +6,7 @@ Shapes: B batch, C channels, H = W = image_size.
 
 import os
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,6 +141,15 @@ class ImageDataModule(LightningDataModule):
     def rows(self, split: str) -> np.ndarray:
         """Return the manifest rows of a split that have a label and could be decoded, int64 (n,)."""
         return np.flatnonzero((self.manifest.split == split) & (self.manifest.targets >= 0) & self.cache.ok)
+
+    @cached_property
+    def split_sha256(self) -> dict[str, str]:
+        """Hex digest of each split's paths, whatever their order: equal where the images of a split are the same."""
+        return {
+            split: sha256("\n".join(sorted(self.manifest.path[self.manifest.split == split])).encode(
+                errors="surrogateescape")).hexdigest()
+            for split in SPLITS
+        }  # fmt: skip
 
     @cached_property
     def class_counts(self) -> list[int]:

@@ -5,9 +5,12 @@ import json
 import os
 import platform
 import subprocess
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 SCHEMA = 1
 PACKAGES = ("vitlab", "torch", "torchvision", "timm", "lightning", "lightly", "torchmetrics", "numpy", "jsonargparse")
@@ -48,46 +51,51 @@ def read_results(folder: Path) -> dict[str, Any] | None:
 
 
 def pretraining_cost(weights: str | None) -> dict[str, Any] | None:
-    """Return what the backbone file cost, so that a comparison adds it to the fine-tuning.
+    """Return what the backbone file says of its training, so that a comparison adds its cost to the fine-tuning's.
 
     Args:
-        weights: A backbone.safetensors, usually in the run folder of its pretraining.
+        weights: A backbone.safetensors; `ResultsWriter` writes the facts into it, so that it may be copied anywhere.
 
     Returns:
-        File, sha256, and where its run folder holds results.json: approach, epochs, images_seen, wall_seconds,
-        manifest and split. None without weights.
+        File, sha256, and where the file has them: approach, dataset, manifest_sha256, split_sha256, seed, epochs,
+        images_seen, wall_seconds. None without weights.
     """
     if weights is None:
         return None
     path = Path(weights)
     cost: dict[str, Any] = {"weights": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    run = read_results(path.parent)
-    if run is not None:
-        keys = ("approach", "dataset", "manifest_sha256", "split", "seed", "epochs", "images_seen", "wall_seconds")
-        cost.update({key: run.get(key) for key in keys})
-    return cost
+    with safe_open(path, "np") as file:
+        facts = json.loads((file.metadata() or {}).get("training", "{}"))
+    return {**cost, **facts}
 
 
-def check_same_split(pretrain: dict[str, Any] | None, manifest_sha256: str, split: dict[str, Any]) -> None:
-    """Refuse a backbone that was pretrained on images which this run validates or tests on.
+def check_same_split(pretrain: dict[str, Any] | None, manifest_sha256: str, split_sha256: dict[str, str]) -> None:
+    """Refuse a backbone that was trained on images which this run validates or tests on.
+
+    Warns where that cannot be told: the file says nothing of its images, or they are of another manifest.
 
     Args:
         pretrain: From `pretraining_cost`.
         manifest_sha256: The data set of this run.
-        split: This run's split settings.
+        split_sha256: Digest of the images of each split of this run.
 
     Raises:
-        ValueError: Same data set, other split.
+        ValueError: Same data set, other images in val or test.
     """
-    if pretrain is None or pretrain.get("manifest_sha256") != manifest_sha256:
+    if pretrain is None:
         return
-    theirs = pretrain.get("split") or {}
-    differing = [key for key in split if theirs.get(key) != split[key]]
+    if pretrain.get("manifest_sha256") != manifest_sha256:
+        of = f"of {pretrain['dataset']}, another manifest" if "dataset" in pretrain else "that it does not name"
+        warnings.warn(
+            f"{pretrain['weights']} was trained on images {of}: check that none of them is in val or test of this run",
+            stacklevel=2,
+        )
+        return
+    differing = [part for part in ("val", "test") if pretrain["split_sha256"][part] != split_sha256[part]]
     if differing:
-        facts = ", ".join(f"data.{key} {theirs.get(key)} there and {split[key]} here" for key in differing)
         raise ValueError(
-            f"{pretrain['weights']} was pretrained on another split of the same images ({facts}), so it has seen test "
-            "images of this run: pretrain with the same data settings"
+            f"{pretrain['weights']} was trained on another split of the same images: {' and '.join(differing)} of this "
+            "run have images that it has seen or left out; pretrain with this run's data.fold, data.seed and fractions"
         )
 
 

@@ -42,7 +42,6 @@ class BaseModule(LightningModule):
     """
 
     pretraining: ClassVar[bool] = False
-    convolutional: ClassVar[bool] = False
     views: ClassVar[int] = 1
     hot: ClassVar[tuple[str, ...]] = ("features",)  # methods that hold the work, for torch.compile
     backbone: nn.Module

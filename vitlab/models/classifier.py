@@ -4,7 +4,7 @@ Shapes: B images, C channels, H, W pixels, D features, K classes.
 """
 
 import warnings
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -151,8 +151,6 @@ class CNNClassifier(_Classifier):
         class_weights: `balanced` weighs the loss inversely to the class's training images.
         channels_last: Keep images and weights in that memory format: 1.1 to 1.8 times as fast on CPUs and GPUs.
     """
-
-    convolutional: ClassVar[bool] = True
 
     def __init__(
         self,

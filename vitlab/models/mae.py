@@ -5,7 +5,6 @@ visible and M masked patches (N = K + M), D encoder width, E decoder width, Q va
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 import torch
@@ -82,8 +81,7 @@ class MAE(BaseModule):
                 f"model.decoder_dim is {decoder_dim}; give a multiple of 4 and of model.decoder_heads ({decoder_heads})"
             )
         super().__init__(num_classes=num_classes, image_size=image_size, channels=channels, optim=optim)
-        self.save_hyperparameters(ignore="optim")
-        self.hparams["optim"] = asdict(self.optim)  # a class in a checkpoint is refused by weights_only
+        self.save_hyperparameters()
         self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
         vit = create_backbone(backbone, image_size=image_size, channels=channels, kwargs=backbone_kwargs)
         if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:

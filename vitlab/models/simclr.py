@@ -3,7 +3,6 @@
 Shape legend: B images of this process, C channels, H, W height and width in pixels, F features, D projection width.
 """
 
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -42,7 +41,6 @@ class SimCLR(BaseModule):
 
     pretraining: ClassVar[bool] = True
     views: ClassVar[int] = 2
-    convolutional: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -62,8 +60,7 @@ class SimCLR(BaseModule):
         if temperature <= 0:
             raise ValueError(f"model.temperature is {temperature}; give a number above 0, such as 0.2")
         super().__init__(num_classes=num_classes, image_size=image_size, channels=channels, optim=optim)
-        self.save_hyperparameters(ignore="optim")
-        self.hparams["optim"] = asdict(self.optim)  # a class in a checkpoint is refused by weights_only
+        self.save_hyperparameters()
         self.backbone_name = backbone
         self.backbone = create_backbone(
             backbone, image_size=image_size, channels=channels, kwargs=backbone_kwargs, stem=stem

@@ -22,6 +22,7 @@ class Run:
     folder: Path
     approach: str
     dataset: str
+    study: str
     manifest_sha256: str
     seed: int
     fold: int | None
@@ -136,6 +137,7 @@ def _run(folder: Path, record: dict[str, Any]) -> Run:
         finished=record.get("status", "finished") == "finished",
         task=str(record.get("task", "supervised")),
         dataset=str(record.get("dataset") or ""),
+        study=str(record.get("study") or record.get("dataset") or ""),
         axes=str(record.get("axes") or ""),
         backbone=str(record.get("backbone") or ""),
         device=str(record.get("device") or ""),

@@ -70,9 +70,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that may be compared: the same images and the same share of their labels."""
+    """Rows that may be compared: one study, the same images and the same share of their labels."""
 
     dataset: str
+    study: str
     manifest_sha256: str
     label_fraction: float
     rows: list[Row]
@@ -82,27 +83,28 @@ class Table:
     def title(self) -> str:
         """One line that tells this table from the others."""
         labels = "" if self.label_fraction == 1 else f", {100 * self.label_fraction:g} % of the training labels"
-        return f"{self.dataset or 'unnamed data'} (manifest {self.manifest_sha256[:8]}){labels}"
+        study = "" if self.study == self.dataset else f"{self.study}: "
+        return f"{study}{self.dataset or 'unnamed data'} (manifest {self.manifest_sha256[:8]}){labels}"
 
 
 def build_tables(runs: Iterable[Run]) -> list[Table]:
     """Sort runs into tables and rows.
 
-    Runs of different manifests, data sets or label fractions go into different tables, and runs of different
+    Runs of different studies, manifests, data sets or label fractions go into different tables, and runs of different
     backbones or axes into different rows. Pretraining runs are no rows: their cost is in the rows that use them.
 
     Raises:
         ValueError: when a row would have the same seed and fold twice.
     """
-    groups: dict[tuple[str, str, float], list[Run]] = {}
+    groups: dict[tuple[str, str, str, float], list[Run]] = {}
     for run in runs:
         if run.task != "pretrain":
-            groups.setdefault((run.dataset, run.manifest_sha256, run.label_fraction), []).append(run)
-    order = sorted(groups, key=lambda key: (key[0], key[1], -key[2]))
+            groups.setdefault((run.dataset, run.study, run.manifest_sha256, run.label_fraction), []).append(run)
+    order = sorted(groups, key=lambda key: (*key[:3], -key[3]))
     return [_table(*key, groups[key]) for key in order]
 
 
-def _table(dataset: str, manifest_sha256: str, label_fraction: float, runs: list[Run]) -> Table:
+def _table(dataset: str, study: str, manifest_sha256: str, label_fraction: float, runs: list[Run]) -> Table:
     members: dict[tuple[str, str, str], dict[tuple[int, int | None], Run]] = {}
     for run in runs:
         row = members.setdefault((run.approach, run.axes, run.backbone), {})
@@ -125,7 +127,7 @@ def _table(dataset: str, manifest_sha256: str, label_fraction: float, runs: list
         metrics = {s: {m: Stat.of(run.metrics[s].get(m) for run in own) for m in METRICS} for s in SPLITS}
         cost = {c: Stat.of(run.cost[c] for run in own) for c in COSTS}
         rows.append(Row(approach, name, backbone, axes, own, metrics, cost))
-    return Table(dataset, manifest_sha256, label_fraction, rows, list(_notes(rows)))
+    return Table(dataset, study, manifest_sha256, label_fraction, rows, list(_notes(rows)))
 
 
 def _run_order(key: tuple[int, int | None]) -> tuple[int, int]:
