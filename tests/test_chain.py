@@ -169,6 +169,59 @@ def test_predict_writes_every_image_beside_the_run(runs, image_folder, tmp_path)
     assert written.read_text() == (run / "predictions.csv").read_text()
 
 
+def evaluate(verb, run, folder, *flags):
+    return [verb, "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "best.ckpt"),
+            "--data.name=elsewhere", f"--data.source.root={folder}", f"--run.root={run.parent}", *flags]  # fmt: skip
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return {row["path"].rpartition("/")[2]: row for row in csv.DictReader(file)}
+
+
+def test_images_without_labels_are_predicted_as_they_were_in_training(runs, image_folder, tmp_path, capsys):
+    """Normalised by the training's mean and deviation, in the training's classes: not by what the new folder holds."""
+    run = shutil.copytree(runs / "cnn" / "seed0", tmp_path / "run" / "seed0")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in (image_folder / "test" / "top").iterdir():
+        shutil.copy(path, flat / path.name)
+    assert main(evaluate("predict", run, flat)) == 0
+    found = read(next((tmp_path / "run" / "elsewhere").rglob("predictions.csv")))
+    with (run / "predictions.csv").open(newline="") as file:
+        known = {row["path"]: row for row in csv.DictReader(file)}
+    assert len(found) == 8
+    for name, row in found.items():
+        assert row["label"] == "" and row["split"] == "test"
+        assert float(row["prob_top"]) == pytest.approx(float(known[f"test/top/{name}"]["prob_top"]), abs=1e-4)
+
+
+def test_a_checkpoint_is_tested_on_other_images_with_its_own_classes(runs, image_folder, tmp_path, capsys):
+    run = runs / "cnn" / "seed0"
+    one = tmp_path / "hospital"  # has one of the two classes: all its images are test
+    shutil.copytree(image_folder / "test" / "bottom", one / "bottom")
+    shutil.copy(next(one.rglob("*.png")), one / "bottom" / "again.png")
+    assert main(evaluate("test", run, one, f"--run.root={tmp_path}")) == 0
+    assert "test/accuracy" in capsys.readouterr().out
+    (one / "bottom").rename(one / "beneath")
+    assert main(evaluate("test", run, one, f"--run.root={tmp_path}")) == 2
+    assert "'beneath', and the checkpoint knows 'bottom', 'top'" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_not_tested_on_images_that_it_was_trained_on(tmp_path, image_folder, capsys):
+    flat = tmp_path / "images"
+    for label in ("top", "bottom"):
+        shutil.copytree(image_folder / "train" / label, flat / label)
+    fit(tmp_path, "cnn", flat, *TINY_CNN, "--trainer.max_epochs=1", "--data.fold=1")
+    run = tmp_path / "discs" / "cnn" / "seed0-fold1"
+    args = ["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
+    assert main(args) == 0
+    assert main([*args, "--data.fold=2"]) == 2 and "has seen images of this test" in capsys.readouterr().err
+    resume = ["fit", "--config", str(run / "config.yaml"), "--data.fold=2", "--trainer.max_epochs=2"]
+    assert main([*resume, "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]) == 2
+    assert "on other images or splits" in capsys.readouterr().err
+
+
 def test_the_saved_configuration_repeats_the_run_and_its_accidents_not(tmp_path, image_folder, capsys):
     """--run.overwrite and --ckpt_path were meant for one run: reading config.yaml must neither delete nor resume."""
     fit(tmp_path, "cnn", image_folder, *TINY_CNN, "--trainer.max_epochs=1", "--run.overwrite=true")

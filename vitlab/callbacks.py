@@ -12,11 +12,9 @@ from torch import Tensor
 from vitlab.cost import device_name, flops_per_image
 from vitlab.evaluate import probe
 from vitlab.evaluate.metrics import compute_metrics
-from vitlab.evaluate.predictions import write_predictions
+from vitlab.evaluate.predictions import SPLITS, write_predictions
 from vitlab.evaluate.results import check_same_split, pretraining_cost, write_results
 from vitlab.models.backbones import save_backbone
-
-SPLITS = ("train", "val", "test")
 
 
 class OnlineProbe(Callback):
@@ -168,7 +166,7 @@ class ResultsWriter(Callback):
             ValueError: The weights come from another split of the same images.
         """
         self.pretrain = pretraining_cost(getattr(module, "weights", None))
-        check_same_split(self.pretrain, data.source_manifest.sha256, data.split_sha256)
+        check_same_split(self.pretrain, data.source_manifest.sha256, data.split_images.split_sha256)
 
     def on_predict_batch_end(
         self,
@@ -192,7 +190,8 @@ class ResultsWriter(Callback):
                 indices, logits = (part.flatten(0, 1) for part in gathered)
             rows, first = np.unique(indices.cpu().numpy(), return_index=True)
             keep = rows >= 0
-            self.probabilities[SPLITS[loader]] = (rows[keep], logits.cpu().double().softmax(1).numpy()[first[keep]])
+            probs = logits.cpu().double().softmax(1).numpy()
+            self.probabilities[(*SPLITS, "")[loader]] = (rows[keep], probs[first[keep]])
         self.outputs.clear()
 
     def write_predictions(self, data: Any, path: Path) -> dict[str, dict[str, float | None]]:
@@ -205,10 +204,11 @@ class ResultsWriter(Callback):
         manifest, metrics = data.manifest, {}
         columns: dict[str, list[np.ndarray]] = {"split": [], "index": [], "probs": []}
         for split, (rows, probs) in self.probabilities.items():
-            columns["split"].append(np.full(len(rows), split))
+            columns["split"].append(manifest.split[rows])
             columns["index"].append(rows)
             columns["probs"].append(probs)
-            metrics[split] = compute_metrics(probs, manifest.targets[rows]) if len(rows) else {}
+            if split:
+                metrics[split] = compute_metrics(probs, data.split_images.targets[rows]) if len(rows) else {}
         rows = np.concatenate(columns["index"])
         write_predictions(
             path,
@@ -242,7 +242,7 @@ class ResultsWriter(Callback):
         images = {
             "dataset": data.name,
             "manifest_sha256": data.source_manifest.sha256,
-            "split_sha256": data.split_sha256,
+            "split_sha256": data.split_images.split_sha256,
         }
         training = {**{key: self.facts[key] for key in ("approach", "seed")}, **images}
         training |= {key: cost[key] for key in ("epochs", "images_seen", "wall_seconds")}

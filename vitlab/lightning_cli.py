@@ -155,6 +155,7 @@ class VitlabCLI(LightningCLI):
                     "backbone.safetensors first, as configs/cnn_simclr.yaml and configs/vit_mae.yaml say"
                 )
             config.model.init_args.weights, config.model.init_args.pretrained = None, False  # the checkpoint has them
+            config.data.checkpoint = str(config.ckpt_path)
         resuming = bool(config.get("ckpt_path"))
         if self.verb == "fit":
             if not trainer.fast_dev_run:
@@ -287,9 +288,9 @@ def check_checkpoint(path: Path, class_path: str) -> None:
             f"there is no checkpoint {path}: a run keeps its own in checkpoints/best.ckpt and last.ckpt"
         )
     try:
-        held = torch.load(path, weights_only=True, map_location="cpu")["hyper_parameters"].get(
-            "_class_path", class_path
-        )
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        held = checkpoint["hyper_parameters"].get("_class_path", class_path)
+        checkpoint[ImageDataModule.__qualname__]
     except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
         raise ValueError(f"{path} is not a checkpoint of vitlab ({type(error).__name__})") from None
     if held != class_path:

@@ -6,7 +6,6 @@ Shapes: B batch, C channels, H = W = image_size.
 
 import os
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +18,10 @@ from torch.utils.data import DataLoader
 from vitlab.data.augment import Augment
 from vitlab.data.batches import Batch, BatchSampler, CachedImages
 from vitlab.data.cache import ImageCache, build_cache
-from vitlab.data.manifest import Manifest
+from vitlab.data.manifest import SPLITS, Manifest
 from vitlab.data.sources import Source
-from vitlab.data.splits import assign_splits
+from vitlab.data.split_images import SplitImages
 
-SPLITS = ("train", "val", "test")
 DEFAULT_AUGMENT = Augment()
 
 
@@ -49,6 +47,8 @@ class ImageDataModule(LightningDataModule):
         num_workers: Loader processes; null means none on a CPU (the cache is faster without) and 2 beside a GPU.
         on_error: What an unreadable image does: stop the run, or be listed and skipped.
         cache_dir: Folder of decoded images; null means $VITLAB_CACHE or the user's cache folder.
+        checkpoint: Evaluate as this run was trained: its classes, mean and standard deviation. The command line sets it
+            to --ckpt_path. On other images than it was trained on, a published test split is kept, else all are test.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class ImageDataModule(LightningDataModule):
         num_workers: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         cache_dir: str | None = None,
+        checkpoint: str | None = None,
     ) -> None:
         super().__init__()
         for setting, value in (
@@ -96,25 +97,31 @@ class ImageDataModule(LightningDataModule):
         self.views = views
         self.num_workers, self.on_error = num_workers, on_error
         self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.split_images = SplitImages(
+            source,
+            name=self.name,
+            split_settings=self.split_settings,
+            label_fraction=label_fraction,
+            checkpoint=Path(checkpoint) if checkpoint else None,
+        )
+        self.trained = self.split_images.trained
 
     # Facts, read from the manifest alone: the CLI links them to the model before any image is decoded.
 
-    @cached_property
+    @property
     def source_manifest(self) -> Manifest:
         """The manifest as the source gives it; its sha256 names the data set in every result."""
-        manifest = self.source.manifest()
-        manifest.check()
-        return manifest
+        return self.split_images.source_manifest
 
-    @cached_property
+    @property
     def manifest(self) -> Manifest:
         """The manifest with this run's splits."""
-        return assign_splits(self.source_manifest, label_fraction=self.label_fraction, **self.split_settings)
+        return self.split_images.manifest
 
     @property
     def classes(self) -> list[str]:
         """Class names in the order of the targets."""
-        return self.source_manifest.classes
+        return self.split_images.classes
 
     @property
     def num_classes(self) -> int:
@@ -139,27 +146,30 @@ class ImageDataModule(LightningDataModule):
         return cache
 
     def rows(self, split: str) -> np.ndarray:
-        """Return the manifest rows of a split that have a label and could be decoded, int64 (n,)."""
-        return np.flatnonzero((self.manifest.split == split) & (self.manifest.targets >= 0) & self.cache.ok)
+        """Return the manifest rows of a split that have a label and could be decoded, int64 (n,).
 
-    @cached_property
-    def split_sha256(self) -> dict[str, str]:
-        """Hex digest of each split's paths, whatever their order: equal where the images of a split are the same."""
-        return {
-            split: sha256("\n".join(sorted(self.manifest.path[self.manifest.split == split])).encode(
-                errors="surrogateescape")).hexdigest()
-            for split in SPLITS
-        }  # fmt: skip
+        The split "" is all others that could be decoded: left out of the splits, or without a label.
+        """
+        if not split:
+            return np.flatnonzero(((self.manifest.split == "") | (self.split_images.targets < 0)) & self.cache.ok)
+        return np.flatnonzero((self.manifest.split == split) & (self.split_images.targets >= 0) & self.cache.ok)
 
     @cached_property
     def class_counts(self) -> list[int]:
         """Training images of each class."""
-        counts: list[int] = np.bincount(self.manifest.targets[self.rows("train")], minlength=self.num_classes).tolist()
+        targets = self.split_images.targets[self.rows("train")]
+        counts: list[int] = np.bincount(targets, minlength=self.num_classes).tolist()
         return counts
 
     @cached_property
     def mean_std(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of the training split's pixels in [0, 1], one figure a channel."""
+        """Mean and standard deviation of the training split's pixels in [0, 1], one figure a channel.
+
+        Those of the checkpoint, where there is one.
+        """
+        if self.trained:
+            mean, std = self.trained["mean_std"]
+            return mean, std
         counts = np.zeros((self.channels, 256))
         for rows in np.array_split(self.rows("train"), max(1, len(self.rows("train")) // 1024)):
             images = self.cache.images[rows]
@@ -173,6 +183,14 @@ class ImageDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Decode the images once a machine, before the ranks start."""
         _ = self.cache
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what an evaluation needs of the training's data, for the checkpoint."""
+        return {**self.split_images.facts(), "mean_std": self.mean_std}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that a run which is resumed goes on with the images that it started with."""
+        self.split_images.check_resumed(state_dict)
 
     def setup(self, stage: str) -> None:
         """Check that no split in use is empty.
@@ -193,7 +211,7 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, split: str, *, train: bool) -> DataLoader[Batch]:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        dataset = CachedImages(self.cache, self.manifest.targets, self.rows(split))
+        dataset = CachedImages(self.cache, self.split_images.targets, self.rows(split))
         batch_size = self.batch_size if train else self.eval_batch_size
         if train:
             batch_size = min(batch_size, -(-len(dataset) // world_size))
@@ -236,8 +254,8 @@ class ImageDataModule(LightningDataModule):
         return self._loader("test", train=False)
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return loaders of train, val and test, all on the evaluation transform."""
-        return [self.eval_dataloader(split) for split in SPLITS]
+        """Return loaders of train, val, test and, for a checkpoint, all other images, on the evaluation transform."""
+        return [self.eval_dataloader(split) for split in (*SPLITS, *([""] if self.trained else []))]
 
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
         """Return one split's loader on the evaluation transform, in the manifest's order."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COLUMNS = ("path", "label", "patient_id", "split", "mask_path")
-SPLITS = ("train", "val", "test", "")
+SPLITS = ("train", "val", "test")  # or "": left out
 
 
 class Manifest:
@@ -176,12 +176,15 @@ class Manifest:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def check(self) -> None:
-        """Raise where nothing could be trained on this manifest.
+    def check(self, *, for_training: bool = True) -> None:
+        """Raise where nothing could be trained on this manifest, or nothing evaluated.
+
+        Args:
+            for_training: Whether labels matter too.
 
         Raises:
-            ValueError: A column is missing, a path is empty or comes twice, a split has a wrong name, there are no rows
-                or fewer than two classes, or train lacks a class that val or test has.
+            ValueError: A column is missing, a path is empty or comes twice, a split has a wrong name, there are no
+                rows; for training also: there are fewer than two classes, or train lacks a class of val or test.
         """
         place = f"the manifest of {self.root}"
         for name in ("path", "label"):
@@ -195,13 +198,18 @@ class Manifest:
         if len(set(paths)) < len(paths):
             twice = next(path for path in paths if path in seen or seen.add(path))  # type: ignore[func-returns-value]
             raise ValueError(f"{place} has paths more than once, first {twice!r}: keep one row per image")
-        for wrong in sorted(set(self.split.tolist()) - set(SPLITS)):
+        for wrong in sorted(set(self.split.tolist()) - {*SPLITS, ""}):
             raise ValueError(
                 f"{place} has the split {wrong!r}{_nearest(wrong, SPLITS)}: write train, val, test or leave it empty"
             )
+        if not for_training:
+            return
         if len(self.classes) < 2:
             found = f"only the class {self.classes[0]!r}" if self.classes else "no labels"
-            raise ValueError(f"{place} has {found}: a classifier needs at least two classes")
+            raise ValueError(
+                f"{place} has {found}: a classifier needs at least two classes, each a folder of "
+                "images or a name in the column label"
+            )
         if (self.split == "train").any() and not (self.column("fold") != "").any():
             train = set(self.label[self.split == "train"].tolist())
             held_out = set(self.label[(self.split == "val") | (self.split == "test")].tolist())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SPLITS = ("train", "val", "test", "")  # "": an image that this run left unused
+SPLITS = ("train", "val", "test")  # or "": an image that this run left unused
 COLUMNS = ("split", "index", "path", "patient_id", "label")
 PREFIX = "prob_"
 SUM_TOLERANCE = 1e-2  # hand-written files round probabilities to two or three digits
@@ -25,7 +25,7 @@ class Predictions:
         probs: (N, K) probabilities; each row sums to one.
         label: (N,) class names, "" where the truth is not known.
         index: (N,) row of each image in the manifest; every image once.
-        split: (N,) one of `SPLITS`.
+        split: (N,) one of `SPLITS`, or "".
         path: (N,) image path as in the manifest.
         patient_id: (N,) "" where there is none.
 
@@ -74,7 +74,7 @@ class Predictions:
             raise ValueError("each class needs a name of its own")
         if self.probs.shape != (n, k) or any(len(getattr(self, name)) != n for name in COLUMNS):
             raise ValueError(f"columns of unequal length (index has {n}, probabilities are {self.probs.shape})")
-        for column, allowed in (("split", SPLITS), ("label", (*self.classes, ""))):
+        for column, allowed in (("split", (*SPLITS, "")), ("label", (*self.classes, ""))):
             known = set(allowed)
             row = next((i for i, value in enumerate(getattr(self, column), 1) if value not in known), None)
             if row:

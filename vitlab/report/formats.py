@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 from vitlab.evaluate.metrics import METRICS
-from vitlab.report.runs import SPLITS
+from vitlab.evaluate.predictions import SPLITS
 from vitlab.report.summary import COSTS, Row, Stat, Table
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]

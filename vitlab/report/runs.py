@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitlab.evaluate.predictions import SPLITS
+
 SCHEMA = 1
 RESULTS = "results.json"
-SPLITS = ("train", "val", "test")
 NOT_SEARCHED = ("checkpoints", "published")  # published runs are compared when they are named, not with one's own
 REQUIRED: dict[str, type] = {"approach": str, "manifest_sha256": str, "seed": int, "metrics": dict}
 

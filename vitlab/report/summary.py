@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vitlab.evaluate.metrics import METRICS
-from vitlab.report.runs import SPLITS, Run
+from vitlab.evaluate.predictions import SPLITS
+from vitlab.report.runs import Run
 
 NAMES = {"cnn": "CNN", "cnn_simclr": "CNN + SimCLR", "vit": "ViT", "vit_mae": "ViT + MAE"}  # and the order of the rows
 COSTS = (

@@ -4,10 +4,9 @@ import os
 import warnings
 from pathlib import Path
 
-from vitlab.data.manifest import Manifest
+from vitlab.data.manifest import SPLITS, Manifest
 from vitlab.data.sources.base import Source, resolve_folder
 
-SPLITS = ("train", "val", "test")
 SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .jp2 .pbm .pgm .png .ppm .tif .tiff .webp".split())
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -21,7 +20,8 @@ class ImageFolder(Source):
 
     `root/<class>/...` is all training, to be cut later. `root/<split>/<class>/...` has published splits: train or
     training, val, valid or validation, test or testing, in any case. Class folders of several splits that differ only
-    in case are one. Hidden files are passed over, other files that are no images counted in one warning.
+    in case are one. Hidden files are passed over, other files that are no images counted in one warning. A folder of
+    images alone has no labels: `predict` takes it.
 
     Args:
         root: The folder; relative to $VITLAB_DATA or the working folder.
@@ -67,6 +67,9 @@ class ImageFolder(Source):
                     warnings.warn(f"the class folder {folder} has no images and is left out", stacklevel=2)
                 label = canonical.get(folder.name, folder.name)
                 rows += [(image.relative_to(self.root).as_posix(), label, split) for image in images]
+        if not rows and not folders:
+            rows = [(image.name, "", "") for image in _images(self.root)[0]]
+            strays = [path for path in strays if path.suffix.lower() not in SUFFIXES]
         if not rows:
             raise ValueError(
                 f"no image in a class folder of {self.root}: put images into {self.root}/<class>/ or "
