@@ -115,6 +115,10 @@ MISTAKES = {
     "compare nothing": (["compare", "{root}/empty"], "empty"),
     "compare a missing folder": (["compare", "nowhere"], "nowhere"),
     "compare in a format that is none": (["compare", "--format", "jsn"], "json"),
+    "no checkpoints to test": (["fit", *CNN, "--trainer.enable_checkpointing=false"], "leaves nothing to test"),
+    "both anew and on": (["fit", *CNN, "{discs}", "--run.overwrite=true", "--ckpt_path={root}/bad.ckpt"], "bad.ckpt"),
+    "data with a misspelt setting": (["data", "phantom", "--sed=1"], "seed"),
+    "data with a missing file": (["data", "phantom", "--config=nowhere.yaml"], "nowhere.yaml"),
     "data without a name": (["data"], "name"),
     "data into a folder that is not empty": (["data", "phantom", "--out", "{root}"], "not an empty folder"),
     "data with a seed that is a word": (["data", "phantom", "--seed", "one"], "seed"),
@@ -139,3 +143,11 @@ def test_a_mistake_ends_in_one_line(mistake, tmp_path, image_folder, capfd, monk
     assert len(lines) == 1 and expected in lines[0], captured.err
     assert "Traceback" not in captured.err and len(lines[0]) < 600
     assert not list(tmp_path.glob("runs/**/*.csv")) and not list(tmp_path.glob("runs/**/results.json"))
+
+
+def test_data_reads_a_config(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("vitlab.data.phantom.generate", lambda folder, seed: made.append((str(folder), seed)))
+    (tmp_path / "settings.yaml").write_text(f"out: {tmp_path}/images\nseed: 3\n")
+    assert main(["data", "phantom", "--config", str(tmp_path / "settings.yaml"), "--seed=4"]) == 0
+    assert made == [(f"{tmp_path}/images", 4)]

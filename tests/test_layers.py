@@ -14,7 +14,8 @@ REPO = Path(__file__).parents[1]
 ARROWS = {
     "": [],
     "__main__": ["cli"],
-    "cli": ["lightning_cli", "models", "data", "callbacks", "study", "evaluate", "explain", "report", "bench"],
+    "cli": ["lightning_cli", "mistakes", "models", "data", "callbacks", "study", "evaluate", "explain", "report",
+            "bench"],
     "lightning_cli": ["mistakes", "run_folder", "models", "data", "callbacks", "cost", "evaluate"],
     "run_folder": [],
     "cost": [],

@@ -6,9 +6,10 @@
 import difflib
 import os
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal
 
 from vitlab import __version__
 
@@ -79,17 +80,21 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
 
 
 def _data(args: list[str]) -> int:
-    import argparse
+    from jsonargparse import ArgumentParser
 
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise ValueError(message)
+    from vitlab.mistakes import explain
 
-    parser = Parser(prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.")
-    parser.add_argument("name", choices=["phantom"], help="which data set")
-    parser.add_argument("--out", type=Path, help="folder to write, new or empty (default: the cache that fit reads)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the patients (type: int, default: 0)")
-    settings = parser.parse_args(args)
+    parser = ArgumentParser(
+        prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.", exit_on_error=False
+    )
+    parser.add_argument("name", type=Literal["phantom"], help="which data set")
+    parser.add_argument("--config", action="config", help="YAML file of these settings")
+    parser.add_argument("--out", type=Path | None, help="folder to write, new or empty; null is the cache of fit")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the patients")
+    try:
+        settings = parser.parse_args(args)
+    except ArgumentError as error:
+        raise ValueError(explain(str(error), parser, ())) from None
     from vitlab.data.phantom import generate, phantom_folder
 
     folder: Path = settings.out or phantom_folder(settings.seed)

@@ -55,6 +55,10 @@ class CostMonitor(Callback):
         self.training_seconds += now - self._batch_start  # by batch: a run may stop within an epoch
         self._batch_start = now
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock again: a validation within the epoch is no training."""
+        self._batch_start = time.perf_counter()
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epoch and log the speed."""
         self.epochs += 1

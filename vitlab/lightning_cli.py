@@ -52,7 +52,7 @@ UNHELPFUL = (
 NAMED = (CNNClassifier, ViTClassifier, SimCLR, MAE, *Source.__subclasses__())
 
 
-class Parser(LightningArgumentParser):
+class OneLineParser(LightningArgumentParser):
     """LightningCLI's parser, with errors of one line that name the nearest right key."""
 
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
@@ -85,7 +85,7 @@ class VitlabCLI(LightningCLI):
             save_config_callback=SaveConfigAtFit,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
-            parser_class=Parser,
+            parser_class=OneLineParser,
             parser_kwargs={verb: {"default_config_files": base}, "prog": "vitlab"},
             # our sampler knows the ranks; Lightning's would pad and count rows twice
             trainer_defaults={"use_distributed_sampler": False},
@@ -156,6 +156,11 @@ class VitlabCLI(LightningCLI):
                 )
             config.model.init_args.weights, config.model.init_args.pretrained = None, False  # the checkpoint has them
             config.data.checkpoint = str(config.ckpt_path)
+        if trainer.enable_checkpointing is False:
+            raise ValueError(
+                "trainer.enable_checkpointing=false leaves nothing to test: the best checkpoint of a run is; leave it "
+                "out, or try things with --trainer.fast_dev_run=true"
+            )
         resuming = bool(config.get("ckpt_path"))
         if self.verb == "fit":
             if not trainer.fast_dev_run:
