@@ -9,7 +9,14 @@ from safetensors import safe_open
 from timm.layers import resample_abs_pos_embed
 
 from vitlab.models import backbones
-from vitlab.models.backbones import PRESETS, create_backbone, feature_dim, load_backbone, save_backbone
+from vitlab.models.backbones import (
+    PRESETS,
+    create_backbone,
+    feature_dim,
+    load_backbone,
+    save_backbone,
+    unfuse_attention,
+)
 
 VIT = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 CNN = {"channels": [8, 8, 16, 16]}
@@ -260,3 +267,19 @@ def test_drop_path_reaches_the_last_block():
     model = create_backbone("vit_tiny_patch16_224", image_size=32, channels=1, kwargs=VIT, drop_path=0.4)
     assert model.blocks[-1].drop_path1.drop_prob == pytest.approx(0.4)
     assert "drop_path_rate" not in model.recipe["kwargs"]  # what regularises is no part of the network
+
+
+def test_attention_step_by_step_computes_what_the_fused_one_does():
+    model = create_backbone("vit_dim128_depth6_patch8", image_size=32, channels=1).eval()
+    images = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    fused = model(images)
+    unfuse_attention(model)
+    assert not any(block.attn.fused_attn for block in model.blocks)
+    torch.testing.assert_close(model(images), fused, rtol=1e-4, atol=1e-5)
+
+
+def test_a_colleague_can_read_the_file(tmp_path):
+    """Weights are as open as every other file that the user's umask makes."""
+    save_backbone(create_backbone("resnet18_half", image_size=32, channels=1), tmp_path / "backbone.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "backbone.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import timm
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from timm.layers import resample_abs_pos_embed
 from timm.models import get_pretrained_cfg
 from timm.models.resnet import ResNet
@@ -207,7 +207,8 @@ def save_backbone(module: nn.Module, path: Path, metadata: Kwargs | None = None)
     state = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
     facts = {"recipe": module.recipe, **(metadata or {})}
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(state, temporary, metadata={key: json.dumps(value) for key, value in facts.items()})
+    # safetensors' own writing to a file closes it to all but its owner
+    temporary.write_bytes(save(state, metadata={key: json.dumps(value) for key, value in facts.items()}))
     os.replace(temporary, path)
 
 
