@@ -53,8 +53,9 @@ lint: $(INSTALLED)  ## ruff and mypy
 compare: $(INSTALLED)  ## the table of all finished runs
 	$(RUN) compare
 
-readme: $(INSTALLED)  ## put the table of the last demo into README.md
+readme: $(INSTALLED)  ## put the tables of the last demo and of the published runs into README.md
 	$(RUN) compare $(DEMO) --into README.md --mark demo
+	$(RUN) compare lightning_logs/published/cheng --into README.md --mark cheng
 
 tensorboard: $(INSTALLED)  ## the curves of all runs, at http://localhost:6006
 	$(BIN)/tensorboard --logdir lightning_logs
