@@ -38,7 +38,7 @@ demo-vit-mae: demo-mae
 demo-cnn: $(INSTALLED)
 	$(FIT) --config configs/cnn.yaml $(GENTLE) --trainer.max_epochs=12
 demo-simclr: $(INSTALLED)
-	$(FIT) --config configs/simclr_pretrain.yaml --trainer.max_epochs=10
+	$(FIT) --config configs/simclr_pretrain.yaml --trainer.max_epochs=8
 demo-cnn-simclr: demo-simclr
 	$(FIT) --config configs/cnn_simclr.yaml $(GENTLE) --trainer.max_epochs=10 \
 		--model.weights=$(DEMO)/simclr/seed0/backbone.safetensors
