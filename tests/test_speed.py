@@ -16,7 +16,7 @@ from vitlab.data.sources import Csv
 from vitlab.lightning_cli import fastest_precision
 from vitlab.models.backbones import create_backbone, feature_dim, unfuse_attention
 
-KINDS = {"cnn": ("resnet18_half", 64), "vit": ("vit_dim128_depth6_patch8", 32)}
+KINDS = {"cnn": ("resnet18_half", 32), "vit": ("vit_dim128_depth6_patch8", 32)}
 
 
 def plain_loop(kind, images, targets, epochs):
