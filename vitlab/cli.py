@@ -18,6 +18,7 @@ VERBS = {
     "validate": "evaluate a checkpoint on the validation split",
     "test": "evaluate a checkpoint on the test split",
     "predict": "write the class probabilities of every image of a data set",
+    "audit": "find copies, leaks, shortcuts and doubtful labels in a data set, and repair its splits",
     "compare": "put finished runs into one table",
     "data": "write the built-in phantom images to a folder",
 }
@@ -74,6 +75,10 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
         return run
     if verb == "data":
         return _data
+    if verb == "audit":
+        from vitlab.audit.command import main as audit
+
+        return lambda rest: audit(shipped_configs(rest))
     from vitlab.lightning_cli import run_verb
 
     return lambda rest: run_verb(verb, shipped_configs(rest), configs_folder())

@@ -116,9 +116,20 @@ def build_cache(
 
 def _key(manifest: Manifest, image_size: int, channels: int, fit: str, decode: Callable[[str], Decoded]) -> str:
     """Return the hex key: one stat a file, none for a further member of a container."""
-    root = str(manifest.root.resolve())
     how = f"{getattr(decode, '__module__', '')}.{getattr(decode, '__qualname__', type(decode).__name__)}"
-    digest = hashlib.sha256(json.dumps([VERSION, root, image_size, channels, fit, how]).encode())
+    settings = json.dumps([VERSION, str(manifest.root.resolve()), image_size, channels, fit, how])
+    return files_digest(manifest, settings)
+
+
+def files_digest(manifest: Manifest, settings: str = "") -> str:
+    """Return a hex digest of a manifest's paths in their order and every file's size and time of change.
+
+    Args:
+        manifest: Names the files.
+        settings: What else to digest, first; without it, the root.
+    """
+    root = str(manifest.root.resolve())
+    digest = hashlib.sha256((settings or root).encode())
     containers: dict[str, str] = {}
     for path in manifest.path:
         container = path.rpartition("#")[0]

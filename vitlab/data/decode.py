@@ -66,6 +66,37 @@ def to_uint8(image: Decoded, image_size: int, channels: int, fit: Literal["pad",
     return pixels.transpose(2, 0, 1) if pixels.ndim == 3 else np.repeat(pixels[None], channels, axis=0)
 
 
+def to_pixels(image: Decoded) -> NDArray[Any]:
+    """Return all pixels as they are stored, upright: (H, W) at the file's own depth, or uint8 (H, W, 3) in colour.
+
+    Colour with three equal channels is gray, transparency lies over black, and of an animation the first frame counts,
+    so that a picture equals its copy in another format.
+
+    Args:
+        image: A PIL image, loaded or not, or an array (H, W) or (H, W, 1|3|4) of any numeric type.
+
+    Raises:
+        OSError: The file is truncated or damaged.
+        ValueError: An array is no image.
+    """
+    if isinstance(image, np.ndarray):
+        pixels = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+        if pixels.ndim == 2 and pixels.dtype != np.bool_:
+            return pixels
+        image = _from_array(image)
+    image.load()
+    image = _upright(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.asarray(image)
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
+        pixels = pixels[..., 0]
+    return pixels
+
+
 def _load(image: Image.Image, image_size: int, channels: int, fit: str) -> Image.Image:
     """Load the first frame, large JPEGs at a half, quarter or eighth of their size, turned as EXIF says."""
     # At least twice the size that is needed: the rest is left to the antialiased filter.
@@ -73,6 +104,11 @@ def _load(image: Image.Image, image_size: int, channels: int, fit: str) -> Image
     least = max(1, int(image.width / factor)), max(1, int(image.height / factor))
     image.draft("L" if channels == 1 else "RGB", least)
     image.load()
+    return _upright(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a loaded image as its EXIF data says."""
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # broken metadata raise anything from SyntaxError to struct.error; the pixels are fine

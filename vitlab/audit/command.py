@@ -1,0 +1,167 @@
+"""`python -m vitlab audit`: reads the images once, looks for what makes a result worthless, writes what it found."""
+
+import tempfile
+import warnings
+from argparse import ArgumentError
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vitlab.audit.findings import Audit, run_audit
+from vitlab.audit.outputs import summary, write_changes, write_json, write_pairs, write_planted
+from vitlab.audit.repair import Conflicts, Copies, repair
+from vitlab.data.datamodule import ImageDataModule
+from vitlab.data.manifest import Manifest
+from vitlab.data.sources import Csv, ImageFolder, Phantom, Source
+from vitlab.data.splits import assign_splits
+from vitlab.mistakes import explain
+
+# Settings of the data that do not change what an audit sees.
+_UNUSED = {
+    "batch_size", "eval_batch_size", "label_fraction", "augment", "views", "num_workers", "on_error", "checkpoint",
+    "cache_dir",
+}  # fmt: skip
+_OF_FILES = (Csv, ImageFolder, Phantom)  # sources whose images are files of their own
+
+
+def main(args: list[str]) -> int:
+    """Run the verb.
+
+    Args:
+        args: What stands behind `audit`.
+
+    Returns:
+        1 where a leak was found and --fail_on=leak asks for it, else 0.
+
+    Raises:
+        ValueError: For a user's mistake, in one line.
+    """
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    settings = _settings(args)
+    data: ImageDataModule = settings.data
+    name = data.name or type(data.source).__name__
+    out = settings.out or Path("audits") / name
+    _check(settings, out, data.source)
+    published = data.source.manifest()
+    published.check(for_training=False)
+    if settings.plant:
+        return _plant(published, data, settings.plant, out)
+    audit = run_audit(
+        _with_splits(published, data),
+        data.source,
+        name=name,
+        predictions=settings.predictions or [],
+        seed=data.split_settings["seed"],
+    )
+    from vitlab.audit.page import write_page
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_pairs(audit, out / "pairs.csv")
+    manifest = audit.manifest
+    columns = {"paths": manifest.path, "labels": manifest.label, "splits": manifest.split}
+    write_page(out / "audit.html", audit.report, audit.images, audit.pairs, **columns)
+    write_json(audit, out / "audit.json")  # last: who finds it finds the others
+    print(summary(audit.report))
+    print(f"\nlook at {out / 'audit.html'}; all pairs are in {out / 'pairs.csv'}")
+    if settings.repair is not None:
+        _repair(published, audit, settings.repair, drop=settings.drop, conflicts=settings.conflicts)
+    return int(settings.fail_on == "leak" and audit.leak)
+
+
+def _settings(args: list[str]) -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="vitlab audit",
+        exit_on_error=False,
+        description="Find copies, patients across splits, shortcuts, doubtful labels, broken files and shift between "
+        "splits, before a model is trained on them. Writes audit.json, pairs.csv and audit.html.",
+    )
+    parser.add_argument("--config", action="config", help="YAML file such as configs/data/cheng.yaml")
+    parser.add_class_arguments(ImageDataModule, "data", skip=_UNUSED)
+    parser.add_argument("--out", type=Path | None, default=None, help="folder to write; null is audits/<name>")
+    parser.add_argument("--fail_on", "--fail-on", type=Literal["leak", "never"], default="never",
+                        help="exit with 1 where images or patients are on two sides of a split")  # fmt: skip
+    parser.add_argument("--predictions", type=list[Path] | Path | None, default=None,
+                        help="predictions.csv of runs: what their accuracy is worth")  # fmt: skip
+    parser.add_argument("--repair", type=Path | None, default=None, help="manifest to write, without what leaks")
+    parser.add_argument("--drop", type=Copies, default="exact",
+                        help="copies that --repair drops: of equal pixels, near ones too, or none")  # fmt: skip
+    parser.add_argument("--conflicts", type=Conflicts, default="drop",
+                        help="what --repair does with pictures of two labels")  # fmt: skip
+    parser.add_argument("--plant", type=int, default=0,
+                        help="no audit: plant this many copies of each kind and say how many are found")  # fmt: skip
+    try:
+        parsed = parser.parse_args(args)
+    except ArgumentError as error:
+        if "data.source" in str(error) and "required" in str(error):
+            message = "no data: give --config configs/data/phantom.yaml, or --data.source and its settings"
+            raise ValueError(message) from None
+        raise ValueError(explain(str(error), parser, (ImageDataModule, *Source.__subclasses__()))) from None
+    if isinstance(parsed.predictions, Path):
+        parsed.predictions = [parsed.predictions]
+    return parser.instantiate_classes(parsed)
+
+
+def _check(settings: Any, out: Path, source: Source) -> None:
+    """Raise before the work where its results could not be written, or nothing could be read."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"cannot write --out {out}: it is a file, give a folder")
+    if settings.plant < 0:
+        raise ValueError(f"--plant {settings.plant}: give the number of copies of each kind, e.g. 100")
+    for file in settings.predictions or []:
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no {file} for --predictions: give the predictions.csv of a finished run")
+    target = settings.repair
+    if target is None:
+        return
+    if target.suffix.lower() != ".csv":
+        raise ValueError(f"--repair {target} must be a CSV file to write, e.g. repaired.csv")
+    if target.exists():
+        raise ValueError(f"--repair {target} exists: give a new name, a manifest is never overwritten")
+    if not target.parent.is_dir():
+        raise ValueError(f"cannot write --repair {target}: there is no folder {target.parent}")
+    if not isinstance(source, _OF_FILES):
+        raise ValueError(
+            f"--repair writes a manifest of image files, but {type(source).__name__} holds many in one: "
+            "write them to a folder first"
+        )
+
+
+def _with_splits(manifest: Manifest, data: ImageDataModule) -> Manifest:
+    """Return the manifest with the splits that are audited: published ones, else those that `fit` would make."""
+    if data.split_settings["fold"] is None and (manifest.split == "train").any() and len({*manifest.split} - {""}) > 1:
+        return manifest
+    if not manifest.classes:
+        return manifest.with_columns(split=np.full(len(manifest), "train", object))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no patient ids")  # the audit says so itself
+        return assign_splits(manifest, **data.split_settings)
+
+
+def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> int:
+    """Measure the search for copies on the user's own images."""
+    from vitlab.audit.planting import planted_table
+
+    with tempfile.TemporaryDirectory(prefix="vitlab-planted-") as folder:
+        rows = planted_table(manifest, data.source.decode, Path(folder), each=each, seed=data.split_settings["seed"])
+    out.mkdir(parents=True, exist_ok=True)
+    print(write_planted(rows, out / "planted.csv"))
+    return 0
+
+
+def _repair(published: Manifest, audit: Audit, target: Path, *, drop: Copies, conflicts: Conflicts) -> None:
+    """Write the repaired manifest and the list of changes, and say how near it is to what was published."""
+    found = repair(published, audit.pairs, audit.seen.picture, audit.images.ok, drop=drop, conflicts=conflicts)
+    listed = target.with_suffix(".changes.csv")
+    write_changes(found.changes, listed)
+    found.manifest.write(target)
+    dropped = sum(change == "dropped" for _, change, _ in found.changes)
+    sizes = ", ".join(f"{part} {before:,} -> {after:,}" for part, (before, after) in found.sizes.items())
+    print(
+        f"repaired: {target}, {len(found.manifest):,} of {len(published):,} images ({dropped:,} dropped, "
+        f"{len(found.changes) - dropped:,} moved; {listed.name} says why)"
+        + (f"; {sizes}; class shares within {found.shares:.1f} points" if sizes else "")
+        + f"\nuse it: --data.source=Csv --data.source.root={published.root} --data.source.manifest={target.resolve()}"
+    )

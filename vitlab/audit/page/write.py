@@ -1,0 +1,119 @@
+"""The page: audit.html, one file that opens from disk, asks no server for anything and runs no script but its own."""
+
+import base64
+import hashlib
+import os
+import uuid
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vitlab.audit.images import Images
+from vitlab.audit.page.findings import files_section, labels_section, shift_section, shortcuts_section
+from vitlab.audit.page.leaks import (
+    kinds_section,
+    pairs_section,
+    patients_section,
+    splits_section,
+    worth_section,
+)
+from vitlab.audit.page.markup import Markup, join, tag, text
+from vitlab.audit.page.pictures import Pictures, choose_pairs, page_data
+from vitlab.audit.pairs import Pairs
+
+
+def write_page(
+    path: Path,
+    report: dict[str, Any],
+    images: Images,
+    pairs: Pairs,
+    *,
+    paths: NDArray[Any],
+    labels: NDArray[Any],
+    splits: NDArray[Any],
+) -> None:
+    """Write the page; a reader never sees half of it.
+
+    Args:
+        path: File to write.
+        report: What audit.json holds.
+        images: All images.
+        pairs: All pairs; the worst are shown.
+        paths: Of each image, (N,).
+        labels: Of each image, "" where it has none, (N,).
+        splits: Of each image, "" where it has none, (N,).
+    """
+    shown = choose_pairs(pairs, splits, labels)
+    pictures = Pictures(images)
+    rows = {path: row for row, path in enumerate(paths.tolist())}
+    sections = {
+        "splits": ("Leaks", splits_section(report)),
+        "worth": ("Accuracy", worth_section(report)),
+        "patients": ("Patients", patients_section(report)),
+        "kinds": ("Copies", kinds_section(report)),
+        "shortcuts": ("Shortcuts", shortcuts_section(report)),
+        "shift": ("Shift", shift_section(report)),
+        "files": ("Files", files_section(report, pictures, rows)),
+        "labels": ("Labels", labels_section(report, pictures)),
+        "pairs": ("Pairs", pairs_section(report, shown.kind.tolist())),
+    }
+    filled = [(identity, title, body) for identity, (title, body) in sections.items() if body is not None]
+    links = [tag("li", tag("a", title, href=f"#{identity}")) for identity, title, _ in filled]
+    style, script = _part("page.css"), _part("page.js")
+    page = Template(_part("page.html")).substitute(
+        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'",
+        title=text(f"Audit of {report['data']}"),
+        style=style,
+        header=join([_header(report), tag("nav", tag("ul", *links), aria_label="Sections")]),
+        main=join(body for _, _, body in filled),
+        footer=_footer(report),
+        data=page_data(shown, images, pictures, paths=paths, labels=labels, splits=splits),
+        script=script,
+    )
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _header(report: dict[str, Any]) -> Markup:
+    if report["leak"]:
+        style, word = "leak", "Leak found"
+    elif report["splits"]:
+        style, word = "clean", "No leak found"
+    else:
+        style, word = "open", "One split only"
+    classes = report["classes"]
+    facts = [f"{report['n']:,} images", f"{len(classes):,} classes" if classes else "no labels"]
+    if classes and len(classes) <= 12:
+        facts[1] += f" ({', '.join(classes)})"
+    return join([
+        tag("h1", f"{report['data']}: is this data fit to answer the question?"),
+        tag("p", "; ".join(facts), class_="facts"),
+        tag("p", tag("strong", word), report["verdict"], class_=f"verdict {style}"),
+    ])  # fmt: skip
+
+
+def _footer(report: dict[str, Any]) -> Markup:
+    return join([
+        tag("p", f"Made by vitlab {report['vitlab']} at {report['created']} of the manifest with SHA-256 "
+            f"{report['manifest_sha256'][:16]}. All figures are in audit.json, all pairs in pairs.csv, beside this "
+            "page. Intervals are of 95 %, by resampling groups: patients, or copies where patients are unknown; "
+            "p-values are of permutations, corrected for the number of tests within a section."),
+        tag("p", "This page holds small pictures of the images: share it only where you may share those."),
+    ])  # fmt: skip
+
+
+def _part(name: str) -> str:
+    return (files("vitlab.audit.page") / name).read_text(encoding="utf-8")
+
+
+def _digest(content: str) -> str:
+    """Return what a content security policy calls the hash of an inline part."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

@@ -1,0 +1,163 @@
+"""Repair: a manifest in which no patient, picture or scan stands on two sides of a split."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitlab.audit.groups import find_groups, name_groups
+from vitlab.audit.pairs import EXACT, NEIGHBOUR, Pairs
+from vitlab.data.manifest import SPLITS, Manifest
+
+Copies = Literal["exact", "near", "none"]
+Conflicts = Literal["drop", "keep"]
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """A repaired manifest.
+
+    Attributes:
+        manifest: The rows that are left, with patient_id, where it comes from, and the new splits.
+        changes: What was done to which image and why: path, change, reason.
+        sizes: Images by split, and by fold where there is one, before and after.
+        shares: Largest change of a class's share of a split, in percentage points.
+    """
+
+    manifest: Manifest
+    changes: list[tuple[str, str, str]]
+    sizes: dict[str, tuple[int, int]]
+    shares: float
+
+
+def repair(
+    manifest: Manifest,
+    pairs: Pairs,
+    picture: NDArray[np.int64],
+    ok: NDArray[np.bool_],
+    *,
+    drop: Copies = "exact",
+    conflicts: Conflicts = "drop",
+) -> Repaired:
+    """Keep groups on one side, and splits and classes as near as that allows to what they were.
+
+    Groups that stand in one split stay there. Each other group goes, largest first, where splits and classes lack most
+    of what they had. A `fold` column is repaired in the same way.
+
+    Args:
+        manifest: As published: with its own splits and folds, if any.
+        pairs: All pairs of its images.
+        picture: Code of each picture, equal where the pixels are, (N,).
+        ok: Whether each image could be read; the others are dropped, (N,).
+        drop: Which copies are dropped: those of equal pixels, near ones too (other slices stay), or none.
+        conflicts: Whether a picture that has two labels is dropped in all its exact and near copies.
+    """
+    changes: list[tuple[str, str, str]] = []
+    left = ok.copy()
+    for row in np.flatnonzero(~ok).tolist():
+        changes.append((manifest.path[row], "dropped", "cannot be read"))
+    copies = np.isin(pairs.kind, EXACT) if drop != "near" else pairs.kind != NEIGHBOUR
+    if conflicts == "drop":
+        for row, other in _conflicts(manifest, pairs.where(pairs.kind != NEIGHBOUR)):
+            if left[row]:
+                left[row] = False
+                reason = f"label {manifest.label[row]}, but the same picture is {manifest.label[other]} in "
+                changes.append((manifest.path[row], "dropped", reason + manifest.path[other]))
+    groups = find_groups(manifest, pairs)
+    # Of copies, that of the smallest split stays: a test set loses most by losing images.
+    sizes = {part: int((manifest.split == part).sum()) for part in SPLITS}
+    if drop != "none":
+        rank = np.array([sizes.get(part, len(manifest)) for part in manifest.split])
+        for row, kept in _copies(pairs.where(copies), picture, left, rank):
+            left[row] = False
+            changes.append((manifest.path[row], "dropped", f"a copy of {manifest.path[kept]}"))
+    names, origins = name_groups(manifest, groups)
+    columns: dict[str, Any] = {"patient_id": names, "patient_id_origin": origins}
+    if (manifest.patient_id != "").any():
+        columns["original_patient_id"] = manifest.patient_id
+    for name in ("split", "fold"):
+        before = manifest.column(name)
+        if not (before != "").any():
+            continue
+        after = before.copy()
+        after[left] = _one_side(before[left], groups[left], manifest.label[left], before)
+        columns[name] = after
+        moved = np.flatnonzero(left & (after != before))
+        changes += [
+            (manifest.path[row], f"{name} {before[row]} -> {after[row]}", f"all of {names[row]} on one side")
+            for row in moved
+        ]
+    fixed = manifest.with_columns(**columns).where(np.flatnonzero(left))
+    both, shares = _compare(manifest, fixed)
+    return Repaired(fixed, changes, both, shares)
+
+
+def _conflicts(manifest: Manifest, pairs: Pairs) -> list[tuple[int, int]]:
+    """Return rows whose picture has another label elsewhere, each with such a row."""
+    first, second = manifest.label[pairs.first], manifest.label[pairs.second]
+    at = np.flatnonzero((first != second) & (first != "") & (second != ""))
+    found = [(int(pairs.first[i]), int(pairs.second[i])) for i in at]
+    return sorted({**{b: a for a, b in found}, **dict(found)}.items())
+
+
+def _copies(
+    pairs: Pairs, picture: NDArray[np.int64], left: NDArray[np.bool_], rank: NDArray[np.int64]
+) -> list[tuple[int, int]]:
+    """Return the rows to drop, each with the row that stays: one of each chain of copies."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    rows = np.arange(len(picture))
+    first_of_picture = np.unique(picture, return_index=True)[1][picture]
+    start, end = np.concatenate([pairs.first, rows]), np.concatenate([pairs.second, first_of_picture])
+    alive = left[start] & left[end]
+    graph = coo_matrix((np.ones(int(alive.sum()), bool), (start[alive], end[alive])), shape=(len(rows), len(rows)))
+    chain = connected_components(graph, directed=False)[1]
+    order = np.lexsort((rows, rank, chain))
+    order = order[left[order]]
+    leads = np.r_[True, chain[order][1:] != chain[order][:-1]] if len(order) else np.zeros(0, bool)
+    lead = order[np.maximum.accumulate(np.where(leads, np.arange(len(order)), 0))] if len(order) else order
+    return sorted((int(row), int(kept)) for row, kept in zip(order, lead, strict=True) if row != kept)
+
+
+def _one_side(
+    side: NDArray[Any], groups: NDArray[np.int64], label: NDArray[Any], published: NDArray[Any]
+) -> NDArray[Any]:
+    """Return a side for each row so that no group has two."""
+    sides, codes = np.unique(side.astype(str), return_inverse=True)
+    classes, targets = np.unique(label.astype(str), return_inverse=True)
+    _, members = np.unique(groups, return_inverse=True)
+    count = np.zeros((members.max(initial=-1) + 1, len(sides)), np.int64)
+    np.add.at(count, (members, codes), 1)
+    by_class = np.zeros((len(count), len(classes)), np.int64)
+    np.add.at(by_class, (members, targets), 1)
+    whole = (count > 0).sum(1) == 1
+    chosen = count.argmax(1)
+    have = np.zeros((len(sides), len(classes)))
+    np.add.at(have, chosen[whole], by_class[whole])
+    # The shares of what was published, of what is left of each class.
+    share = np.array([(published == name).sum() for name in sides]) / max(1, np.isin(published, sides).sum())
+    want = share[:, None] * by_class.sum(0)
+    for group in sorted(np.flatnonzero(~whole), key=lambda group: (-by_class[group].sum(), group)):
+        allowed = np.flatnonzero(count[group] > 0)
+        allowed = allowed[sides[allowed] != ""] if len(allowed) > 1 else allowed
+        lack = ((want - have) * by_class[group] / np.maximum(want, 1)).sum(1)
+        chosen[group] = allowed[lack[allowed].argmax()]
+        have[chosen[group]] += by_class[group]
+    after: NDArray[Any] = sides[chosen[members]].astype(object)
+    return after
+
+
+def _compare(before: Manifest, after: Manifest) -> tuple[dict[str, tuple[int, int]], float]:
+    """Return the sizes of all sides and the largest change of a class's share of one, in percentage points."""
+    sizes: dict[str, tuple[int, int]] = {}
+    largest = 0.0
+    for name, prefix in (("split", ""), ("fold", "fold ")):
+        for side in sorted(set(before.column(name).tolist()) - {""}, key=lambda side: (side not in SPLITS, side)):
+            old, new = before.label[before.column(name) == side], after.label[after.column(name) == side]
+            sizes[prefix + side] = len(old), len(new)
+            if len(old) and len(new):
+                changes = [abs((old == label).mean() - (new == label).mean()) for label in before.classes]
+                largest = max(largest, *changes, 0.0)
+    return sizes, 100 * largest
