@@ -4,6 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m vitlab
 INSTALLED := .venv/.installed
 DEMO := lightning_logs/demo
+AUDITS := lightning_logs/published/audits
 # One thread a process: two runs of the demo are under way side by side.
 FIT := OMP_NUM_THREADS=1 $(RUN) fit --run.study=demo --run.overwrite=true --trainer.accelerator=cpu
 # A ViT learns nothing in its first few hundred steps: patches of 16 px and small batches buy more of them in a minute.
@@ -11,7 +12,7 @@ SHORT_VIT := --model.backbone_kwargs='{patch_size: 16}' --data.batch_size=16 --m
 GENTLE := --data.augment.crop_scale=[0.85,1] --data.augment.rotation=5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr test lint compare readme tensorboard clean
+.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr test lint compare readme readme-audit tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,13 @@ compare: $(INSTALLED)  ## the table of all finished runs
 readme: $(INSTALLED)  ## put the tables of the last demo and of the published runs into README.md
 	$(RUN) compare $(DEMO) --into README.md --mark demo
 	$(RUN) compare lightning_logs/published/cheng --into README.md --mark cheng
+
+readme-audit: $(INSTALLED)  ## put what audits find in $$VITLAB_DATA into README.md
+	for set in brain_tumor_mri cheng; do \
+		$(RUN) audit --config configs/data/$$set.yaml --out audits/$$set --into README.md --mark audit-$$set && \
+		mkdir -p $(AUDITS)/$$set && cp audits/$$set/audit.json $(AUDITS)/$$set || exit 1; done
+	$(RUN) audit --config configs/data/cheng.yaml --plant 100 --out $(AUDITS)/cheng --into README.md --mark planted-cheng
+	$(RUN) audit --config configs/data/phantom.yaml --plant 50 --out $(AUDITS)/phantom --into README.md --mark planted-phantom
 
 tensorboard: $(INSTALLED)  ## the curves of all runs, at http://localhost:6006
 	$(BIN)/tensorboard --logdir lightning_logs

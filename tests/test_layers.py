@@ -37,7 +37,7 @@ ARROWS = {
     "data.augment": ["data.image_ops"],
     "data.image_ops": [],
     "data.manifest": [],
-    "audit": ["audit", "data", "evaluate", "mistakes"],
+    "audit": ["audit", "data", "evaluate", "report.insert", "mistakes"],
     "study": ["study", "evaluate", "report", "data.manifest"],
     "evaluate": ["evaluate"],
     "explain": ["explain", "evaluate"],

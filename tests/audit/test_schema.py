@@ -9,13 +9,13 @@ from typing import get_args
 import pytest
 from jsonschema import Draft202012Validator
 
+from vitlab.audit.baselines.labels import LabelError
+from vitlab.audit.baselines.shift import Shift
+from vitlab.audit.baselines.shortcuts import Shortcut
 from vitlab.audit.command import main
-from vitlab.audit.files import Finding, Kind
+from vitlab.audit.copies.pairs import KINDS
+from vitlab.audit.files.check import Finding, Kind
 from vitlab.audit.findings import SCHEMA_VERSION
-from vitlab.audit.labels import LabelError
-from vitlab.audit.pairs import KINDS
-from vitlab.audit.shift import Shift
-from vitlab.audit.shortcuts import Shortcut
 from vitlab.audit.worth import Score, Worth
 
 REPO = Path(__file__).parents[2]

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vitlab.audit.copies.pairs import Pairs
 from vitlab.audit.images import read_images
 from vitlab.audit.memo import Memo
-from vitlab.audit.pairs import Pairs
 from vitlab.audit.worth import worth
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Csv

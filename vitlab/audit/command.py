@@ -9,13 +9,15 @@ from typing import Any, Literal
 import numpy as np
 
 from vitlab.audit.findings import Audit, run_audit
-from vitlab.audit.outputs import summary, write_changes, write_json, write_pairs, write_planted
+from vitlab.audit.outputs import write_changes, write_json, write_pairs, write_planted
 from vitlab.audit.repair import Conflicts, Copies, repair
+from vitlab.audit.summary import planted_markdown, planted_text, summary, summary_markdown
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Csv, ImageFolder, Phantom, Source
 from vitlab.data.splits import assign_splits
 from vitlab.mistakes import explain
+from vitlab.report.insert import check_marks, insert
 
 # Settings of the data that do not change what an audit sees.
 _UNUSED = {
@@ -46,7 +48,10 @@ def main(args: list[str]) -> int:
     published = data.source.manifest()
     published.check(for_training=False)
     if settings.plant:
-        return _plant(published, data, settings.plant, out)
+        rows = _plant(published, data, settings.plant, out)
+        if settings.into is not None:
+            insert(planted_markdown(rows), settings.into, settings.mark)
+        return 0
     audit = run_audit(
         _with_splits(published, data),
         data.source,
@@ -64,6 +69,8 @@ def main(args: list[str]) -> int:
     write_json(audit, out / "audit.json")  # last: who finds it finds the others
     print(summary(audit.report))
     print(f"\nlook at {out / 'audit.html'}; all pairs are in {out / 'pairs.csv'}")
+    if settings.into is not None:
+        insert(summary_markdown(audit.report), settings.into, settings.mark)
     if settings.repair is not None:
         _repair(published, audit, settings.repair, drop=settings.drop, conflicts=settings.conflicts)
     return int(settings.fail_on == "leak" and audit.leak)
@@ -92,6 +99,8 @@ def _settings(args: list[str]) -> Any:
                         help="what --repair does with pictures of two labels")  # fmt: skip
     parser.add_argument("--plant", type=int, default=0,
                         help="no audit: plant this many copies of each kind and say how many are found")  # fmt: skip
+    parser.add_argument("--into", type=Path | None, default=None, help="page to put the result into, as compare does")
+    parser.add_argument("--mark", type=str, default="audit", help="between <!-- MARK --> and <!-- /MARK --> of it")
     try:
         parsed = parser.parse_args(args)
     except ArgumentError as error:
@@ -113,6 +122,8 @@ def _check(settings: Any, out: Path, source: Source) -> None:
     for file in settings.predictions or []:
         if not file.is_file():
             raise FileNotFoundError(f"there is no {file} for --predictions: give the predictions.csv of a finished run")
+    if settings.into is not None:
+        check_marks(settings.into, settings.mark)
     target = settings.repair
     if target is None:
         return
@@ -140,15 +151,16 @@ def _with_splits(manifest: Manifest, data: ImageDataModule) -> Manifest:
         return assign_splits(manifest, **data.split_settings)
 
 
-def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> int:
+def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> list[dict[str, Any]]:
     """Measure the search for copies on the user's own images."""
-    from vitlab.audit.planting import planted_table
+    from vitlab.audit.copies.planting import planted_table
 
     with tempfile.TemporaryDirectory(prefix="vitlab-planted-") as folder:
         rows = planted_table(manifest, data.source.decode, Path(folder), each=each, seed=data.split_settings["seed"])
     out.mkdir(parents=True, exist_ok=True)
-    print(write_planted(rows, out / "planted.csv"))
-    return 0
+    write_planted(rows, out / "planted.csv")
+    print(planted_text(rows))
+    return rows
 
 
 def _repair(published: Manifest, audit: Audit, target: Path, *, drop: Copies, conflicts: Conflicts) -> None:

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab import __version__
-from vitlab.audit.copies import find_pairs
-from vitlab.audit.files import check_files
+from vitlab.audit.baselines.labels import class_balance, label_errors, patients_with_two_classes
+from vitlab.audit.baselines.shift import split_shift
+from vitlab.audit.baselines.shortcuts import find_shortcuts
+from vitlab.audit.copies.pairs import KINDS, NEIGHBOUR, Pairs, across, conflicting
+from vitlab.audit.copies.search import find_pairs
+from vitlab.audit.files.check import check_files
 from vitlab.audit.groups import find_groups, patients_across, patients_alike
 from vitlab.audit.images import Images, read_images
-from vitlab.audit.labels import class_balance, label_errors, patients_with_two_classes
 from vitlab.audit.leaks import Seen, count_splits, seen_in_training
 from vitlab.audit.memo import Memo
-from vitlab.audit.pairs import KINDS, NEIGHBOUR, Pairs, across, conflicting
 from vitlab.audit.progress import announce
-from vitlab.audit.shift import split_shift
-from vitlab.audit.shortcuts import find_shortcuts
 from vitlab.audit.worth import worth
 from vitlab.data.manifest import COLUMNS, Manifest
 from vitlab.data.sources import Source

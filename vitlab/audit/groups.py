@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.audit.pairs import Pairs
+from vitlab.audit.copies.pairs import Pairs
 from vitlab.data.manifest import Manifest
 
 ORIGINS = ("published", "copies", "single image")

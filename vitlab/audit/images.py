@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vitlab.audit.files.text import text_marks
 from vitlab.audit.memo import Memo
 from vitlab.audit.progress import in_threads
-from vitlab.audit.text import text_marks
 from vitlab.data.decode import Decoded, reason, to_pixels
 from vitlab.data.manifest import Manifest
 

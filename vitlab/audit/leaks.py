@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vitlab.audit.copies.pairs import EXACT, Pairs
 from vitlab.audit.images import Images
-from vitlab.audit.pairs import EXACT, Pairs
 from vitlab.data.manifest import SPLITS
 
 

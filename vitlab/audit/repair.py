@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vitlab.audit.copies.pairs import EXACT, NEIGHBOUR, Pairs
 from vitlab.audit.groups import find_groups, name_groups
-from vitlab.audit.pairs import EXACT, NEIGHBOUR, Pairs
 from vitlab.data.manifest import SPLITS, Manifest
 
 Copies = Literal["exact", "near", "none"]
@@ -52,6 +52,9 @@ def repair(
         ok: Whether each image could be read; the others are dropped, (N,).
         drop: Which copies are dropped: those of equal pixels, near ones too (other slices stay), or none.
         conflicts: Whether a picture that has two labels is dropped in all its exact and near copies.
+
+    Raises:
+        ValueError: No image would be left.
     """
     changes: list[tuple[str, str, str]] = []
     left = ok.copy()
@@ -59,19 +62,20 @@ def repair(
         changes.append((manifest.path[row], "dropped", "cannot be read"))
     copies = np.isin(pairs.kind, EXACT) if drop != "near" else pairs.kind != NEIGHBOUR
     if conflicts == "drop":
-        for row, other in _conflicts(manifest, pairs.where(pairs.kind != NEIGHBOUR)):
-            if left[row]:
-                left[row] = False
-                reason = f"label {manifest.label[row]}, but the same picture is {manifest.label[other]} in "
-                changes.append((manifest.path[row], "dropped", reason + manifest.path[other]))
+        for row, other in _conflicts(manifest, _chains(pairs.where(pairs.kind != NEIGHBOUR), picture, left)):
+            left[row] = False
+            reason = f"label {manifest.label[row]}, but the same picture is {manifest.label[other]} in "
+            changes.append((manifest.path[row], "dropped", reason + manifest.path[other]))
     groups = find_groups(manifest, pairs)
     # Of copies, that of the smallest split stays: a test set loses most by losing images.
     sizes = {part: int((manifest.split == part).sum()) for part in SPLITS}
     if drop != "none":
         rank = np.array([sizes.get(part, len(manifest)) for part in manifest.split])
-        for row, kept in _copies(pairs.where(copies), picture, left, rank):
+        for row, kept in _copies(_chains(pairs.where(copies), picture, left), left, rank):
             left[row] = False
             changes.append((manifest.path[row], "dropped", f"a copy of {manifest.path[kept]}"))
+    if not left.any():
+        raise ValueError("a repair would drop every image: keep some with --conflicts=keep or --drop=none")
     names, origins = name_groups(manifest, groups)
     columns: dict[str, Any] = {"patient_id": names, "patient_id_origin": origins}
     if (manifest.patient_id != "").any():
@@ -93,28 +97,39 @@ def repair(
     return Repaired(fixed, changes, both, shares)
 
 
-def _conflicts(manifest: Manifest, pairs: Pairs) -> list[tuple[int, int]]:
-    """Return rows whose picture has another label elsewhere, each with such a row."""
-    first, second = manifest.label[pairs.first], manifest.label[pairs.second]
-    at = np.flatnonzero((first != second) & (first != "") & (second != ""))
-    found = [(int(pairs.first[i]), int(pairs.second[i])) for i in at]
-    return sorted({**{b: a for a, b in found}, **dict(found)}.items())
+def _conflicts(manifest: Manifest, chain: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return the rows of pictures that have two labels, each with a row of its chain that has another one."""
+    found = []
+    labelled = np.flatnonzero(manifest.label != "")
+    order = labelled[np.argsort(chain[labelled], kind="stable")]
+    starts = np.flatnonzero(np.r_[True, np.diff(chain[order]) > 0]) if len(order) else order
+    for rows in np.split(order, starts[1:]):
+        for row in rows.tolist() if len(set(manifest.label[rows].tolist())) > 1 else ():
+            found.append((row, int(rows[(manifest.label[rows] != manifest.label[row]).argmax()])))
+    return sorted(found)
 
 
-def _copies(
-    pairs: Pairs, picture: NDArray[np.int64], left: NDArray[np.bool_], rank: NDArray[np.int64]
-) -> list[tuple[int, int]]:
-    """Return the rows to drop, each with the row that stays: one of each chain of copies."""
+def _chains(pairs: Pairs, picture: NDArray[np.int64], left: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return a code for each row, (N,), equal along chains of pairs and equal pictures among the rows that are left."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     rows = np.arange(len(picture))
-    first_of_picture = np.unique(picture, return_index=True)[1][picture]
-    start, end = np.concatenate([pairs.first, rows]), np.concatenate([pairs.second, first_of_picture])
+    first_of_picture = np.full(picture.max(initial=-1) + 1, len(picture))
+    np.minimum.at(first_of_picture, picture[left], rows[left])
+    start, end = (
+        np.concatenate([pairs.first, rows[left]]),
+        np.concatenate([pairs.second, first_of_picture[picture[left]]]),
+    )
     alive = left[start] & left[end]
     graph = coo_matrix((np.ones(int(alive.sum()), bool), (start[alive], end[alive])), shape=(len(rows), len(rows)))
-    chain = connected_components(graph, directed=False)[1]
-    order = np.lexsort((rows, rank, chain))
+    chain: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return chain
+
+
+def _copies(chain: NDArray[np.int64], left: NDArray[np.bool_], rank: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return the rows to drop, each with the row that stays: that of lowest rank of each chain."""
+    order = np.lexsort((np.arange(len(chain)), rank, chain))
     order = order[left[order]]
     leads = np.r_[True, chain[order][1:] != chain[order][:-1]] if len(order) else np.zeros(0, bool)
     lead = order[np.maximum.accumulate(np.where(leads, np.arange(len(order)), 0))] if len(order) else order

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.audit.bootstrap import mean_recall_interval
+from vitlab.audit.baselines.bootstrap import mean_recall_interval
+from vitlab.audit.copies.pairs import Pairs
 from vitlab.audit.images import Images
 from vitlab.audit.leaks import seen_in_training
-from vitlab.audit.pairs import Pairs
 from vitlab.data.manifest import SPLITS
 from vitlab.evaluate.predictions import read_predictions
 

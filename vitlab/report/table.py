@@ -2,12 +2,12 @@
 
 import argparse
 import difflib
-import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vitlab.report.formats import FORMATS, SUFFIXES, render
+from vitlab.report.insert import insert, replace
 from vitlab.report.runs import Run, find_runs, read_run
 from vitlab.report.summary import Table, build_tables
 
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         only = ", only pretraining," if runs else ""
         raise ValueError(f"no finished run{only} in {', '.join(map(str, options.dirs))}{left_out}: {TO_DO}")
     if options.into is not None:
-        _insert(render(tables, "markdown"), options.into, options.mark)
+        insert(render(tables, "markdown"), options.into, options.mark)
     else:
         _write(tables, options.format, options.out)
     return 0
@@ -80,28 +80,7 @@ def _write(tables: list[Table], form: Any, out: Path | None) -> None:
         raise ValueError(f"cannot write --out {out}: it is a folder")
     if not out.parent.is_dir():
         raise ValueError(f"cannot write --out {out}: there is no folder {out.parent}")
-    _replace(out, text)
-
-
-def _insert(text: str, page: Path, mark: str) -> None:
-    """Put the table between `<!-- MARK -->` and `<!-- /MARK -->` of a page, so that no figure is typed by hand."""
-    if not page.is_file():
-        raise FileNotFoundError(f"there is no page {page} for --into")
-    before, opening, rest = page.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
-    _, closing, after = rest.partition(f"<!-- /{mark} -->")
-    if not opening or not closing:
-        raise ValueError(f"{page} has no lines <!-- {mark} --> and <!-- /{mark} --> to put the table between")
-    _replace(page, f"{before}{opening}{text}{closing}{after}")
-
-
-def _replace(out: Path, text: str) -> None:
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    print(f"wrote {out}", file=sys.stderr)
+    replace(out, text)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vitlab.audit.copies.pairs import KINDS, Pairs
 from vitlab.audit.images import read_images
 from vitlab.audit.memo import Memo
 from vitlab.audit.page import write_page
-from vitlab.audit.pairs import KINDS, Pairs
 from vitlab.data.manifest import Manifest
 
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
+from vitlab.audit.copies.pairs import KINDS, Pairs
 from vitlab.audit.page.pictures import choose_pairs, script_json
-from vitlab.audit.pairs import KINDS, Pairs
 
 
 def test_few_pairs_are_all_shown():

@@ -8,7 +8,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from vitlab.audit.pairs import KINDS, across, conflicting, worst_first
+from vitlab.audit.copies.pairs import KINDS, across, conflicting, worst_first
 
 SECTIONS = ["splits", "worth", "patients", "kinds", "shortcuts", "shift", "files", "labels", "pairs"]
 

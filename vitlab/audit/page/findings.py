@@ -3,10 +3,10 @@
 import math
 from typing import Any, Final
 
+from vitlab.audit.baselines.shortcuts import ANATOMY
 from vitlab.audit.page.leaks import LISTED, long, none
 from vitlab.audit.page.markup import Markup, dot, interval, join, scale, section, share, table, tag
 from vitlab.audit.page.pictures import Pictures
-from vitlab.audit.shortcuts import ANATOMY
 
 _DOUBTFUL: Final = 30  # pictures of likely label errors; more are no longer looked at one by one
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from vitlab.audit.copies.pairs import EXACT, KINDS, NEIGHBOUR
 from vitlab.audit.page.markup import (
     Markup,
     bar,
@@ -14,7 +15,6 @@ from vitlab.audit.page.markup import (
     table,
     tag,
 )
-from vitlab.audit.pairs import EXACT, KINDS, NEIGHBOUR
 
 LISTED: Final = 100  # rows of a table; the rest is in audit.json
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from vitlab.audit.copies.pairs import Pairs
 from vitlab.audit.images import Images
 from vitlab.audit.page.findings import files_section, labels_section, shift_section, shortcuts_section
 from vitlab.audit.page.leaks import (
@@ -22,7 +23,6 @@ from vitlab.audit.page.leaks import (
 )
 from vitlab.audit.page.markup import Markup, join, tag, text
 from vitlab.audit.page.pictures import Pictures, choose_pairs, page_data
-from vitlab.audit.pairs import Pairs
 
 
 def write_page(

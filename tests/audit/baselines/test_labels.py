@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from vitlab.audit.baselines.labels import class_balance, label_errors, patients_with_two_classes
+
+
+def disc_of_class(patient, pixels):
+    """Half of the patients have a bright square in the disc, the others a dark one."""
+    pixels = pixels.copy()
+    pixels[26:38, 26:38] = 210 if patient % 2 else 20
+    return pixels, 90
+
+
+def test_planted_errors_are_found_and_few_others(clustered):
+    _, images, groups = clustered(disc_of_class)
+    clean = groups % 2
+    wrong = np.random.default_rng(0).choice(len(groups), 12, replace=False)
+    targets = clean.copy()
+    targets[wrong] = 1 - targets[wrong]
+    found = label_errors(images, targets, groups, classes=["dark", "bright"], seed=0)
+    rows = [error.row for error in found.errors]
+    recall, precision = np.isin(wrong, rows).mean(), np.isin(rows, wrong).mean()
+    assert recall >= 0.7 and precision >= 0.9, (recall, precision)
+    assert found.balanced_accuracy > 0.9
+    names = np.array(["dark", "bright"])
+    assert all(e.given == names[targets[e.row]] and e.suggested == names[clean[e.row]] for e in found.errors)
+    confidence = [error.self_confidence for error in found.errors]
+    assert confidence == sorted(confidence) and confidence[-1] < 0.1
+
+
+def test_right_labels_are_not_doubted(clustered):
+    _, images, groups = clustered(disc_of_class)
+    assert label_errors(images, groups % 2, groups, classes=["dark", "bright"], seed=0).errors == []
+
+
+def test_where_images_say_nothing_of_the_class_nothing_is_doubted(clustered):
+    _, images, groups = clustered()
+    targets = np.random.default_rng(1).integers(0, 2, 60)[groups]
+    found = label_errors(images, targets, groups, classes=["a", "b"], seed=0)
+    assert found.balanced_accuracy == pytest.approx(0.5, abs=0.2)
+    assert len(found.errors) <= 0.02 * len(groups)
+
+
+def test_unlabelled_rare_and_broken_images_are_not_judged(clustered):
+    _, images, groups = clustered(disc_of_class)
+    targets = groups % 2
+    targets[groups == 7] = -1
+    targets[groups < 3] = 2
+    images.error[groups == 8] = "truncated"
+    found = label_errors(images, targets, groups, classes=["dark", "bright", "rare"], seed=0)
+    assert found.balanced_accuracy > 0.9 and not {groups[e.row] for e in found.errors} & {0, 1, 2, 7, 8}
+    none = label_errors(images, np.zeros(len(groups), int), groups, classes=["dark"], seed=0)
+    assert none.errors == [] and np.isnan(none.balanced_accuracy)
+
+
+def test_class_balance_and_patients_of_two_classes():
+    split = np.array(["train", "train", "test", "", "train"], object)
+    assert class_balance(np.array([0, 1, 1, 0, -1]), split, ["a", "b"]) == {
+        "train": {"a": 1, "b": 1},
+        "test": {"a": 0, "b": 1},
+        "": {"a": 1, "b": 0},
+    }
+    patients = np.array(["q", "p", "q", "q", "", "", "p", "p"], object)
+    label = np.array(["b", "a", "a", "b", "a", "b", "", "a"], object)
+    assert patients_with_two_classes(patients, label) == [("q", {"a": 1, "b": 2})]

@@ -1,0 +1,200 @@
+"""The verb as a user meets it: on real images, on planted leaks, and with mistakes."""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitlab.cli import main
+
+
+@pytest.fixture(scope="module")
+def published(data_root, tmp_path_factory):
+    """Return the folder of an audit of brain_tumor_mri as published, with a repaired manifest."""
+    out = tmp_path_factory.mktemp("brain_tumor_mri")
+    root = f"--data.source.root={data_root / 'brain_tumor_mri'}"
+    args = ["--config", "configs/data/brain_tumor_mri.yaml", root, "--out", str(out)]
+    assert main(["audit", *args, "--repair", str(out / "repaired.csv"), "--fail-on", "leak"]) == 1
+    return out
+
+
+def report(folder):
+    return json.loads((folder / "audit.json").read_text())
+
+
+@pytest.mark.slow
+def test_figures_of_brain_tumor_mri_are_those_of_a_plain_count(published, data_root):
+    root = data_root / "brain_tumor_mri"
+    digests = {
+        part: [hashlib.sha256(np.asarray(Image.open(file).convert("L")).tobytes()).digest()
+               for file in sorted((root / part).rglob("*.jpg"))]
+        for part in ("Training", "Testing")
+    }  # fmt: skip
+    train = set(digests["Training"])
+    unseen = [digest for digest in digests["Testing"] if digest not in train]
+    found = report(published)["splits"]["test"]
+    assert found["n"] == len(digests["Testing"]) == 394
+    assert found["identical_in_train"] == 394 - len(unseen) > 200
+    assert (found["unseen"], found["unseen_distinct"]) == (len(unseen), len(set(unseen)))
+    assert sum(part["n"] for part in found["by_class"].values()) == 394
+    assert set(found["by_class"]) == {"glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor"}
+
+
+@pytest.mark.slow
+def test_an_audit_of_the_repaired_manifest_finds_no_leak(published, data_root, tmp_path, capsys):
+    assert main([
+        "audit", "--data.source=Csv", f"--data.source.root={data_root / 'brain_tumor_mri'}", "--data.name=repaired",
+        f"--data.source.manifest={published / 'repaired.csv'}", "--out", str(tmp_path / "out"), "--fail-on=leak",
+    ]) == 0  # fmt: skip
+    found = report(tmp_path / "out")
+    split = found["splits"]["test"]
+    assert split["identical_in_train"] == split["near_in_train"] == 0 and split["n"] > 250
+    assert split["unseen_distinct"] == split["n"] and not found["labels"]["conflicts"]
+    assert found["patients"]["across_splits"] == []
+    assert not {"same file", "same pixels", "padded"} & set(found["pairs"])
+    assert "No image and no known patient" in capsys.readouterr().out
+    with (published / "repaired.changes.csv").open() as file:
+        changes = list(csv.DictReader(file))
+    kept = set(open(published / "repaired.csv").read().split())
+    dropped = [change["path"] for change in changes if change["change"] == "dropped"]
+    assert found["n"] + len(dropped) == 3264 and not kept & set(dropped)
+
+
+@pytest.mark.slow
+def test_a_second_audit_reads_nothing_again(published, data_root, tmp_path, capsys):
+    root = f"--data.source.root={data_root / 'brain_tumor_mri'}"
+    assert main(["audit", "--config=configs/data/brain_tumor_mri.yaml", root, f"--out={tmp_path / 'out'}"]) == 0
+    progress = capsys.readouterr().err
+    assert "reading images" not in progress and "comparing candidates" not in progress
+    assert (tmp_path / "out/pairs.csv").read_bytes() == (published / "pairs.csv").read_bytes()
+    first, second = report(published), report(tmp_path / "out")
+    assert {**first, "created": 0} == {**second, "created": 0}
+
+
+@pytest.mark.slow
+def test_cheng_has_persons_under_two_names_and_no_exact_pair(data_root, tmp_path, capsys):
+    predictions = "lightning_logs/published/cheng/cnn/seed0-fold1/predictions.csv"
+    assert main([
+        "audit", "--config=configs/data/cheng.yaml", f"--data.source.root={data_root / 'cheng'}", f"--out={tmp_path}",
+        f"--predictions={predictions}",
+    ]) == 0  # fmt: skip
+    found = report(tmp_path)
+    assert not {"same file", "same pixels", "padded"} & set(found["pairs"])
+    assert [alike["patients"] for alike in found["patients"]["alike"]] == [["103257", "103837"], ["111710", "97793"]]
+    assert found["splits"]["test"]["near_in_train"] < 5
+    (value,) = [value for value in found["worth"] if value["split"] == "test"]
+    with open(predictions) as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    probabilities = [{name[5:]: float(p) for name, p in row.items() if name.startswith("prob_")} for row in rows]
+    right = np.mean([max(p, key=p.get) == row["label"] for p, row in zip(probabilities, rows, strict=True)])
+    assert value["all"]["accuracy"] == pytest.approx(right) and value["all"]["n"] == 613
+    assert value["all"]["low"] < right < value["all"]["high"]
+    assert value["new"]["n"] == 613 - found["splits"]["test"]["near_in_train"]
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= 40 and "103257 and 103837 look like one person" in shown
+
+
+@pytest.mark.slow
+def test_the_phantom_is_clean(tmp_path):
+    assert main(["audit", "--config=configs/data/phantom.yaml", f"--out={tmp_path}", "--fail-on=leak"]) == 0
+    found = report(tmp_path)
+    assert found["pairs"] == {} and not found["leak"] and found["n"] == 1500
+    assert found["splits"]["test"]["unseen_distinct"] == found["splits"]["test"]["n"]
+    (shift,) = [shift for shift in found["shift"] if shift["split"] == "test"]
+    assert shift["named"] and shift["auroc"] > 0.8  # scanner B
+    assert not [shift for shift in found["shift"] if shift["split"] == "val" and shift["named"]]
+
+
+@pytest.fixture
+def leaky(image_folder, tmp_path):
+    """Return a folder of discs whose test split holds two training images, one flipped and with another label."""
+    root = tmp_path / "leaky"
+    shutil.copytree(image_folder, root)
+    shutil.copy(root / "train/top/3.png", root / "test/top/again.png")
+    flipped = Image.open(root / "train/top/4.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    flipped.save(root / "test/bottom/flipped.png")
+    return root
+
+
+def test_planted_leaks_are_named(leaky, tmp_path):
+    out = tmp_path / "out"
+    assert main(["audit", "--data.source=ImageFolder", f"--data.source.root={leaky}", f"--out={out}"]) == 0
+    found = report(out)
+    assert found["splits"]["test"]["identical_in_train"] == 1 and found["splits"]["test"]["near_in_train"] == 1
+    assert found["splits"]["test"]["by_class"]["top"]["identical_in_train"] == 1
+    with (out / "pairs.csv").open() as file:
+        pairs = list(csv.DictReader(file))
+    assert Counter(pair["kind"] for pair in pairs) == {"same file": 1, "flipped": 1}
+    (flipped,) = [pair for pair in pairs if pair["kind"] == "flipped"]
+    assert {flipped["split_a"], flipped["split_b"]} == {"train", "test"}
+    assert {flipped["label_a"], flipped["label_b"]} == {"top", "bottom"}
+    (conflict,) = found["labels"]["conflicts"]
+    assert conflict["kind"] == "flipped" and "test/bottom/flipped.png" in conflict["paths"]
+    assert found["leak"] and "The splits leak" in found["verdict"]
+
+
+def test_a_repaired_folder_is_clean_and_trains(leaky, tmp_path):
+    repaired = tmp_path / "repaired.csv"
+    folder = ["--data.source=ImageFolder", f"--data.source.root={leaky}"]
+    assert main(["audit", *folder, f"--out={tmp_path / 'out'}", f"--repair={repaired}"]) == 0
+    table = ["--data.source=Csv", f"--data.source.root={leaky}", f"--data.source.manifest={repaired}"]
+    assert main(["audit", *table, f"--out={tmp_path / 'again'}", "--fail-on=leak"]) == 0
+    assert report(tmp_path / "again")["pairs"] == {}
+    assert main([
+        "fit", "--config=configs/cnn.yaml", *table, "--data.image_size=32", "--trainer.max_steps=1",
+        f"--run.root={tmp_path / 'runs'}", "--data.name=repaired", "--trainer.accelerator=cpu",
+    ]) == 0  # fmt: skip
+
+
+def test_one_class_one_split_and_no_labels_are_audited(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for number in range(6):
+        Image.fromarray(rng.integers(0, 255, (40, 40), np.uint8)).save(tmp_path / f"images/{number}.png")
+    shutil.copy(tmp_path / "images/0.png", tmp_path / "images/copy.png")
+    names = [*map(str, range(6)), "copy"]
+    for label in ("x", ""):
+        table = "path,label\n" + "".join(f"{name}.png,{label}\n" for name in names)
+        (tmp_path / "images/manifest.csv").write_text(table)
+        args = ["--data.source=Csv", f"--data.source.root={tmp_path / 'images'}", f"--out={tmp_path / 'out'}{label}"]
+        assert main(["audit", *args]) == 0
+        assert report(tmp_path / f"out{label}")["pairs"]["same file"]["n"] == 1
+
+
+MISTAKES = {
+    "no data": ([], "no data: give --config"),
+    "misspelt": (["--data.source=ImageFolder", "--data.sorce.root=x"], "data.sorce"),
+    "misspelt flag": (["--config=configs/data/phantom.yaml", "--fial_on=leak"], "did you mean"),
+    "no such folder": (["--data.source=ImageFolder", "--data.source.root=nowhere"], "there is no"),
+    "no such config": (["--config=configs/data/phantm.yaml"], "did you mean configs/data/phantom.yaml"),
+    "fail on what": (["--config=configs/data/phantom.yaml", "--fail_on=everything"], "expected one of"),
+    "plant less than none": (["--config=configs/data/phantom.yaml", "--plant=-3"], "number of copies"),
+    "repair without csv": (["--config=configs/data/phantom.yaml", "--repair=fixed.txt"], "must be a CSV file"),
+    "repair into nowhere": (["--config=configs/data/phantom.yaml", "--repair=no/where.csv"], "there is no folder"),
+    "repair over a file": (["--config=configs/data/phantom.yaml", "--repair=constraints.csv"], "never overwritten"),
+    "out is a file": (["--config=configs/data/phantom.yaml", "--out=constraints.csv"], "it is a file"),
+    "no predictions": (["--config=configs/data/phantom.yaml", "--predictions=none.csv"], "there is no none.csv"),
+    "predictions of others": (["--predictions=others.csv"], "of other images"),
+    "no predictions.csv": (["--predictions=constraints.csv"], "constraints.csv"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_in_one_line(mistake, image_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "constraints.csv").write_text("a,b\n1,2\n")
+    header = "split,index,path,patient_id,label,prob_bottom,prob_top\n"
+    (tmp_path / "others.csv").write_text(header + "train,0,elsewhere.png,,top,0.5,0.5\n")
+    args, message = MISTAKES[mistake]
+    if mistake in ("predictions of others", "no predictions.csv"):
+        args = [*args, "--data.source=ImageFolder", f"--data.source.root={image_folder}"]
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert main(["audit", *args]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitlab")]
+    assert len(lines) == 1 and message in lines[0], lines
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -1,0 +1,104 @@
+"""What one pass over the files learns of an image."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitlab.audit.images import FRAME, content_box, read_images
+from vitlab.audit.memo import Memo
+from vitlab.data.sources import Csv
+
+
+@pytest.fixture
+def facts(tmp_path):
+    """Return a reader of the images saved by a function, in the order of their names."""
+
+    def read(**pictures):
+        for name, (picture, suffix, settings) in pictures.items():
+            picture.save(tmp_path / f"{name}.{suffix}", **settings)
+        names = [f"{name}.{suffix}" for name, (_, suffix, _) in pictures.items()]
+        (tmp_path / "manifest.csv").write_text("path,label\n" + "".join(f"{name},x\n" for name in names))
+        source = Csv(str(tmp_path))
+        manifest = source.manifest()
+        return read_images(manifest, source.decode, Memo(manifest, tmp_path / "memo"))
+
+    return read
+
+
+def head(shape=(80, 70), seed=0):
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    inside = ((rows - shape[0] / 2) / 30) ** 2 + ((columns - shape[1] / 2) / 24) ** 2 < 1
+    return Image.fromarray((inside * rng.integers(60, 256, shape)).astype(np.uint8))
+
+
+def test_equal_pixels_have_one_digest_whatever_the_format(facts):
+    gray = head()
+    alpha = gray.convert("LA")
+    images = facts(
+        png=(gray, "png", {}), bmp=(gray, "bmp", {}), tiff=(gray, "tiff", {}), rgb=(gray.convert("RGB"), "png", {}),
+        rgba=(alpha, "png", {}), palette=(gray.convert("P"), "gif", {}), other=(head(seed=1), "png", {}),
+    )  # fmt: skip
+    assert len(set(images.pixel_sha[:6])) == 1 and images.pixel_sha[6] != images.pixel_sha[0]
+    assert len(set(images.file_sha)) == 7
+    assert images.mode.tolist()[:2] == ["L", "L"] and images.mode[3] == "RGB"
+    assert images.width.tolist() == [70] * 7 and images.height.tolist() == [80] * 7
+
+
+def test_sixteen_bits_are_not_eight(facts):
+    values = np.asarray(head()).astype(np.uint16)
+    images = facts(deep=(Image.fromarray(values * 257), "png", {}), flat=(head(), "png", {}))
+    assert images.ok.all() and images.pixel_sha[0] != images.pixel_sha[1]
+    assert np.abs(images.frames[0].astype(int) - images.frames[1]).max() <= 3
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_padding_of_any_gray_leaves_the_trimmed_digest_and_the_box(facts, level):
+    gray = head()
+    wide = Image.new("L", (120, 100), level)
+    wide.paste(gray, (30, 5))
+    images = facts(plain=(gray, "png", {}), padded=(wide, "png", {}))
+    assert images.trimmed_sha[0] == images.trimmed_sha[1] and images.pixel_sha[0] != images.pixel_sha[1]
+    difference = images.content[0].astype(float) - images.content[1]
+    assert np.abs(difference).mean() < 12  # of 250: the same window but for a pixel at its sides
+
+
+def test_a_turned_photograph_is_its_upright_copy(facts):
+    gray = head()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    images = facts(
+        upright=(gray, "png", {}), stored=(gray.transpose(Image.Transpose.ROTATE_90), "png", {"exif": exif})
+    )
+    assert images.pixel_sha[0] == images.pixel_sha[1]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_read(facts, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    facts(good=(head(), "png", {}), broken=(head(), "png", {}))
+    whole = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "broken.png").write_bytes(whole[: len(whole) // 2])
+    source = Csv(str(tmp_path))
+    manifest = source.manifest()
+    images = read_images(manifest, source.decode, Memo(manifest, tmp_path / "memo"))
+    assert images.ok.tolist() == [True, False]
+    assert images.error[1] and images.pixel_sha[1] == ""
+
+
+def test_the_box_holds_the_object():
+    left, top, right, bottom = content_box(np.asarray(head()))
+    assert (left, top, right, bottom) == pytest.approx((11 / 70, 10 / 80, 59 / 70, 70 / 80), abs=0.03)
+    assert content_box(np.zeros((50, 60), np.uint8)) == (0, 0, 1, 1)
+    assert content_box(np.zeros((4, 4), np.uint8)) == (0, 0, 1, 1)
+    assert FRAME % 32 == 0  # descriptors average whole blocks
+
+
+def test_quantisation_tables_tell_jpeg_qualities_apart(facts):
+    gray = head()
+    images = facts(
+        fine=(gray, "jpg", {"quality": 95}), coarse=(gray, "jpg", {"quality": 40}),
+        again=(head(seed=1), "jpg", {"quality": 40}), png=(gray, "png", {}),
+    )  # fmt: skip
+    assert images.quantisation[0] != images.quantisation[1] == images.quantisation[2] != ""
+    assert images.quantisation[3] == ""
+    assert (images.file_bytes > 0).all()

@@ -1,0 +1,102 @@
+"""Repairing a manifest: nothing on two sides afterwards, and as little changed as that takes."""
+
+import numpy as np
+import pytest
+
+from tests.audit.test_groups import pairs
+from vitlab.audit.groups import find_groups
+from vitlab.audit.repair import repair
+from vitlab.data.manifest import Manifest
+
+
+def table(count, **columns):
+    return Manifest({"path": [f"{row}.png" for row in range(count)], "label": ["x"] * count, **columns})
+
+
+def fixed(manifest, found, picture=None, ok=None, **settings):
+    picture = np.unique(np.arange(len(manifest)) if picture is None else picture, return_inverse=True)[1]
+    return repair(manifest, found, picture, np.ones(len(manifest), bool) if ok is None else np.array(ok), **settings)
+
+
+def test_exact_copies_are_dropped_from_the_larger_split():
+    manifest = table(5, split=["train", "train", "train", "test", "test"])
+    found = pairs((0, 3, "same file", 1), (1, 4, "padded", 1))
+    done = fixed(manifest, found, picture=[0, 1, 2, 0, 4])
+    assert done.manifest.path.tolist() == ["2.png", "3.png", "4.png"]
+    assert done.changes == [("0.png", "dropped", "a copy of 3.png"), ("1.png", "dropped", "a copy of 4.png")]
+    assert done.sizes == {"train": (3, 1), "test": (2, 2)}
+    kept = fixed(manifest, found, picture=[0, 1, 2, 0, 4], drop="none")
+    assert len(kept.manifest) == 5
+    sides = dict(zip(kept.manifest.path, kept.manifest.split, strict=True))
+    assert sides["0.png"] == sides["3.png"] and sides["1.png"] == sides["4.png"]
+
+
+def test_near_copies_move_or_go_and_neighbours_only_move():
+    manifest = table(6, split=["train", "test", "train", "test", "train", "test"])
+    found = pairs((0, 1, "cropped", 0.95), (2, 3, "neighbour", 0.9))
+    moved = fixed(manifest, found)
+    assert len(moved.manifest) == 6 and len(moved.changes) == 2
+    sides = moved.manifest.split
+    assert sides[0] == sides[1] and sides[2] == sides[3]
+    assert moved.manifest.patient_id[0] == moved.manifest.patient_id[1] != moved.manifest.patient_id[2]
+    assert moved.manifest.column("patient_id_origin").tolist() == ["copies"] * 4 + ["single image"] * 2
+    dropped = fixed(manifest, found, drop="near")
+    assert len(dropped.manifest) == 5
+
+
+def test_conflicts_go_with_all_their_copies_or_stay():
+    manifest = table(6, split=["train", "train", "test", "test", "train", "test"], label=["x", "y", "y", "x", "x", "x"])
+    # 5 has the pixels of 3, which is a near copy of 2 with another label.
+    found, picture = pairs((0, 1, "same pixels", 1), (2, 3, "brightness", 0.97)), [0, 0, 2, 3, 4, 3]
+    done = fixed(manifest, found, picture=picture)
+    assert done.manifest.path.tolist() == ["4.png"]
+    assert done.changes[0] == ("0.png", "dropped", "label x, but the same picture is y in 1.png")
+    assert done.changes[-1] == ("5.png", "dropped", "label x, but the same picture is y in 2.png")
+    assert len(fixed(manifest, found, picture=picture, conflicts="keep").manifest) == 4
+    with pytest.raises(ValueError, match="would drop every image"):
+        fixed(manifest.where([0, 1]), found.where(np.array([0])), picture=[0, 0])
+
+
+def test_unreadable_images_go():
+    done = fixed(table(3, split=["train", "test", "test"]), pairs(), ok=[True, False, True])
+    assert done.manifest.path.tolist() == ["0.png", "2.png"]
+    assert done.changes == [("1.png", "dropped", "cannot be read")]
+
+
+def test_published_patients_keep_their_names_and_joined_ones_say_so():
+    manifest = table(5, patient_id=["a", "a", "b", "c", ""], split=["train", "test", "test", "train", "train"])
+    done = fixed(manifest, pairs((1, 2, "neighbour", 0.9)))
+    assert done.manifest.patient_id[:4].tolist() == ["a+b", "a+b", "a+b", "c"]
+    assert done.manifest.column("original_patient_id").tolist() == ["a", "a", "b", "c", ""]
+    assert len(set(done.manifest.split[:3])) == 1
+
+
+def test_folds_are_repaired_like_splits():
+    manifest = table(6, fold=["1", "2", "1", "2", "3", "3"], split=[""] * 6)
+    done = fixed(manifest, pairs((0, 1, "neighbour", 0.9), (4, 5, "neighbour", 0.9)))
+    assert done.manifest.column("fold")[0] == done.manifest.column("fold")[1]
+    assert done.manifest.column("fold")[2:].tolist() == ["1", "2", "3", "3"]
+    assert set(done.sizes) == {"fold 1", "fold 2", "fold 3"} and done.manifest.split.tolist() == [""] * 6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_tangles_end_on_one_side_with_sizes_and_classes_near(seed):
+    rng = np.random.default_rng(seed)
+    count = 600
+    manifest = table(
+        count,
+        label=rng.choice(["x", "y", "z"], count, p=[0.6, 0.3, 0.1]),
+        split=rng.choice(["train", "val", "test"], count, p=[0.7, 0.1, 0.2]),
+    )
+    ends = rng.integers(0, count, (90, 2))
+    found = pairs(*((min(a, b), max(a, b), "neighbour", 0.9) for a, b in ends.tolist() if a != b))
+    done = fixed(manifest, found)
+    groups = find_groups(manifest, found)
+    for group in np.unique(groups):
+        assert len(set(done.manifest.split[groups == group])) == 1
+    listed = {path for path, change, _ in done.changes if change.startswith("split")}
+    assert listed == set(manifest.path[manifest.split != done.manifest.split])
+    assert len(listed) < 90
+    for part, (before, after) in done.sizes.items():
+        assert abs(after - before) <= 12, part
+    assert done.shares < 8

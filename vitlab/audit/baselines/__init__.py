@@ -1,0 +1,1 @@
+"""Baselines: what simple classifiers on whole groups tell of shortcuts, shift between splits and doubtful labels."""

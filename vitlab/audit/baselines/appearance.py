@@ -1,0 +1,76 @@
+"""Appearance: numbers that describe what an image shows, cheap enough for every image. Shapes: N images, S = FRAME."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitlab.audit.baselines.grouped_cv import Floats
+from vitlab.audit.baselines.trivial import coarse, intensities
+from vitlab.audit.images import FRAME, Images
+
+_CELL = 8  # pixels to a cell of gradients, as in Dalal and Triggs 2005
+_TURNS = 8  # orientations, a half circle
+_BLOCK = 256  # images in memory at once as floats
+_SAMPLE = 3000  # images that the components are found on
+COMPONENTS = 200
+
+
+class Appearance:
+    """Main components of gradients of the object, of a coarse picture of the whole image and of its intensities.
+
+    On cheng by patients the three together reach a balanced accuracy of 0.80, gradients alone 0.70.
+
+    Args:
+        images: All images.
+        rows: Where to find the components, without the labels.
+    """
+
+    def __init__(self, images: Images, rows: NDArray[np.int64]) -> None:
+        from scipy.linalg import eigh
+
+        self.images = images
+        chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
+        described = [list(block) for block in self._describe(chosen)]
+        parts = [np.concatenate([block[number] for block in described]) for number in range(len(described[0]))]
+        self.mean = np.concatenate([part.mean(0) for part in parts])
+        alike = (True, False, False)  # gradients have one unit, and their weak cells are noise
+        self.scale = np.concatenate([_scale(part, one) for part, one in zip(parts, alike, strict=True)])
+        x = (np.concatenate(parts, 1) - self.mean) * self.scale
+        strongest = (x.shape[1] - COMPONENTS, x.shape[1] - 1)
+        self.basis = eigh(x.T @ x, subset_by_index=strongest)[1][:, ::-1].astype(np.float32)
+
+    def __call__(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the components of some rows, (N, D), strongest first."""
+        parts = [(np.concatenate(block, 1) - self.mean) * self.scale @ self.basis for block in self._describe(rows)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.basis.shape[1]), np.float32)
+
+    def _describe(self, rows: NDArray[np.int64]) -> Iterator[tuple[Floats, Floats, Floats]]:
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            picture = np.log1p(coarse(self.images, block)[0]).reshape(len(block), -1)
+            yield _gradients(self.images.content[block].astype(np.float32)), picture, intensities(self.images, block)
+
+
+def _scale(part: Floats, alike: bool) -> Floats:
+    """Return factors (D,) after which a part (N, D) has variance 1 in sum; its features equal ones unless alike."""
+    spread = part.std(0)
+    factors = np.full(part.shape[1], float(spread.any())) if alike else np.where(spread > 1e-4, 1, 0) / (spread + 1e-9)
+    total = float(np.sqrt(((factors * spread) ** 2).sum()))
+    return (factors / (total or 1.0)).astype(np.float32)
+
+
+def _gradients(pixels: Floats) -> Floats:
+    """Return histograms of oriented gradients of float32 (N, S, S) in cells, (N, D), each of length 1."""
+    down, across = np.zeros_like(pixels), np.zeros_like(pixels)
+    down[:, 1:-1] = pixels[:, 2:] - pixels[:, :-2]
+    across[:, :, 1:-1] = pixels[:, :, 2:] - pixels[:, :, :-2]
+    strength = np.hypot(down, across)
+    turn = (np.arctan2(down, across) * (_TURNS / np.pi)).astype(np.int64) % _TURNS
+    side = FRAME // _CELL
+    cell = np.arange(FRAME) // _CELL
+    place = ((np.arange(len(pixels))[:, None, None] * side + cell[:, None]) * side + cell) * _TURNS + turn
+    histogram = np.bincount(place.ravel(), strength.ravel(), minlength=len(pixels) * side * side * _TURNS)
+    histogram = np.sqrt(histogram.reshape(len(pixels), -1)).astype(np.float32)
+    unit: Floats = histogram / np.maximum(np.linalg.norm(histogram, axis=1, keepdims=True), 1e-6)
+    return unit

@@ -1,0 +1,1 @@
+"""Files: what is broken, blank, odd, written on, or wrongly masked."""
