@@ -58,12 +58,12 @@ readme: $(INSTALLED)  ## put the tables of the last demo and of the published ru
 	$(RUN) compare $(DEMO) --into README.md --mark demo
 	$(RUN) compare lightning_logs/published/cheng --into README.md --mark cheng
 
-readme-audit: $(INSTALLED)  ## put what audits find in $$VITLAB_DATA into README.md
+readme-audit: $(INSTALLED)  ## put what audits find in $$VITLAB_DATA, and what an audit takes, into README.md
 	for set in brain_tumor_mri cheng; do \
 		$(RUN) audit --config configs/data/$$set.yaml --out audits/$$set --into README.md --mark audit-$$set && \
 		mkdir -p $(AUDITS)/$$set && cp audits/$$set/audit.json $(AUDITS)/$$set || exit 1; done
 	$(RUN) audit --config configs/data/cheng.yaml --plant 100 --out $(AUDITS)/cheng --into README.md --mark planted-cheng
-	$(RUN) audit --config configs/data/phantom.yaml --plant 50 --out $(AUDITS)/phantom --into README.md --mark planted-phantom
+	$(RUN) audit --config configs/data/phantom.yaml --data.source.seed=1 --plant 50 --out $(AUDITS)/phantom --into README.md --mark planted-phantom
 
 tensorboard: $(INSTALLED)  ## the curves of all runs, at http://localhost:6006
 	$(BIN)/tensorboard --logdir lightning_logs

@@ -18,6 +18,7 @@ ARROWS = {
             "report", "bench"],
     "lightning_cli": ["mistakes", "run_folder", "models", "data", "callbacks", "cost", "evaluate"],
     "run_folder": [],
+    "atomic": [],
     "cost": [],
     "mistakes": [],
     "callbacks": ["cost", "models.backbones", "evaluate", "explain"],
@@ -44,9 +45,10 @@ ARROWS = {
     "report": ["report", "evaluate"],
     "bench": ["models", "data"],
 }
-ROOT = ["__version__"]  # what everyone may take from vitlab itself
+ROOT = ["__version__", "atomic"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
-LIGHT = ("", "__main__", "cli", "evaluate", "report", "study.plan", "data.manifest")  # no heavy import at module level
+# No heavy import at module level.
+LIGHT = ("", "__main__", "cli", "atomic", "evaluate", "report", "study.plan", "data.manifest")
 
 
 def modules():

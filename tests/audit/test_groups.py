@@ -25,15 +25,17 @@ def test_patients_and_pairs_join_along_the_chain():
     table = manifest(["a", "a", "b", "", "", "", "c"], ["train"] * 7)
     groups = find_groups(table, pairs((1, 2, "resized", 0.9), (3, 4, "neighbour", 0.9)))
     assert [np.flatnonzero(groups == groups[row]).tolist() for row in (0, 3, 5, 6)] == [[0, 1, 2], [3, 4], [5], [6]]
-    names, origins = name_groups(table, groups)
+    names, origins = name_groups(table.patient_id, groups)
     assert names[0] == names[2] == "a+b" and names[3] == names[4] != names[5] and names[6] == "c"
     assert origins.tolist() == ["copies"] * 5 + ["single image", "published"]
+    origins = name_groups(np.array(["a", ""], object), np.zeros(2, int))[1]
+    assert origins.tolist() == ["published", "copies"]  # the second is a's by a copy alone
     assert len(find_groups(manifest([], []), pairs())) == 0
 
 
 def test_patients_on_two_sides_are_counted():
     table = manifest(["a", "a", "b", "b", "b", "", "c"], ["train", "test", "val", "test", "test", "test", ""])
-    assert patients_across(table, table.split) == [
+    assert patients_across(table.patient_id, table.split) == [
         {"patient": "b", "splits": {"val": 1, "test": 2}},
         {"patient": "a", "splits": {"train": 1, "test": 1}},
     ]
@@ -42,7 +44,7 @@ def test_patients_on_two_sides_are_counted():
 def test_pairs_between_two_patients_say_that_they_may_be_one():
     table = manifest(["a", "b", "b", "", "c", "c"], ["train", "test", "test", "test", "val", "val"])
     found = patients_alike(
-        table,
+        table.patient_id,
         pairs((0, 1, "neighbour", 0.8), (0, 2, "neighbour", 0.9), (2, 3, "resized", 1), (4, 5, "resized", 1)),
         table.split,
     )
@@ -54,11 +56,12 @@ def test_pairs_between_two_patients_say_that_they_may_be_one():
 def images(digests):
     digests = np.array(digests, object)
     empty, numbers = np.full(len(digests), "", object), np.zeros(len(digests), np.int64)
+    spread = np.where(digests == "blank", 0, 50).astype(np.float32)
     error = np.where(digests == "", "broken", "")
     squares = np.zeros((len(digests), 96, 96), np.uint8)
     box = np.zeros((len(digests), 4), np.float32)
     return Images(
-        error, empty, digests, digests, empty, empty, numbers, numbers, numbers, numbers, box, squares, squares
+        error, empty, digests, digests, empty, empty, numbers, numbers, numbers, numbers, spread, box, squares, squares
     )
 
 
@@ -74,13 +77,20 @@ def test_splits_are_counted_as_the_schema_says():
     assert seen.identical.tolist() == [False, False, True, False, False, False, False, True, False]
     assert np.flatnonzero(seen.near).tolist() == [3, 4]
     found = count_splits(seen, table.split, label)
-    x = {"n": 4, "identical_in_train": 1, "near_in_train": 2, "unseen": 3}
+    x = {"n": 3, "identical_in_train": 1, "near_in_train": 2, "unseen": 2}
     y = {"n": 2, "identical_in_train": 0, "near_in_train": 0, "unseen": 2}
     assert found["test"] == {
-        "n": 6, "identical_in_train": 1, "near_in_train": 2, "unseen": 5, "unseen_distinct": 4,
+        "n": 5, "identical_in_train": 1, "near_in_train": 2, "unseen": 4, "unseen_distinct": 3, "unreadable": 1,
         "by_class": {"x": x, "y": y},
     }  # fmt: skip
     assert found["val"]["identical_in_train"] == 1 and "train" not in found
+
+
+def test_a_family_of_copies_is_near_along_its_chain_and_blank_images_are_alone():
+    table = manifest([""] * 6, ["train", "test", "test", "test", "train", "test"])
+    chain = pairs((0, 1, "resized", 1), (1, 2, "cropped", 0.9), (2, 3, "neighbour", 0.9))
+    seen = seen_in_training(images(["p", "q", "r", "s", "blank", "blank"]), chain, table.split)
+    assert np.flatnonzero(seen.near).tolist() == [1, 2, 3] and not seen.identical.any()
 
 
 def test_a_padded_copy_is_near_and_not_identical():

@@ -15,6 +15,10 @@ def manifest(tmp_path):
     return Manifest({"path": ["a", "b"], "label": ["x", "y"]}, tmp_path)
 
 
+def read(folder):
+    return (folder / "result").read_text()
+
+
 def test_a_stage_is_computed_once_for_the_same_files(manifest, tmp_path):
     calls = []
 
@@ -23,14 +27,18 @@ def test_a_stage_is_computed_once_for_the_same_files(manifest, tmp_path):
         (folder / "result").write_text("done")
 
     relabelled = manifest.with_columns(label=["y", "x"])
-    folders = {Memo(given, tmp_path / "memo").folder("stage", [1], compute) for given in (manifest, relabelled)}
-    assert len(calls) == 1 and (folders.pop() / "result").read_text() == "done"
-    Memo(manifest, tmp_path / "memo").folder("stage", [2], compute)
-    Memo(manifest, tmp_path / "memo").folder("other", [1], compute)
+    results = {Memo(given, tmp_path / "memo").get("stage", [1], compute, read) for given in (manifest, relabelled)}
+    assert len(calls) == 1 and results == {"done"}
+    Memo(manifest, tmp_path / "memo", reader="Figshare").get("stage", [1], compute, read)
+    assert len(calls) == 2
+    calls.clear()
+    calls.append("the first")
+    Memo(manifest, tmp_path / "memo").get("stage", [2], compute, read)
+    Memo(manifest, tmp_path / "memo").get("other", [1], compute, read)
     assert len(calls) == 3
     (tmp_path / "a").write_text("changed")
     os.utime(tmp_path / "a", (1, 1))
-    Memo(manifest, tmp_path / "memo").folder("stage", [1], compute)
+    Memo(manifest, tmp_path / "memo").get("stage", [1], compute, read)
     assert len(calls) == 4
 
 
@@ -40,15 +48,31 @@ def test_a_stage_that_fails_leaves_nothing(manifest, tmp_path):
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        Memo(manifest, tmp_path / "memo").folder("stage", [], fail)
+        Memo(manifest, tmp_path / "memo").get("stage", [], fail, read)
     assert list((tmp_path / "memo").iterdir()) == []
 
 
 def test_who_comes_second_takes_the_first_result(manifest, tmp_path):
     def slow(folder):
-        (folder / "by").write_text("slow")
-        Memo(manifest, tmp_path / "memo").folder("stage", [], lambda other: (other / "by").write_text("fast"))
+        (folder / "result").write_text("slow")
+        Memo(manifest, tmp_path / "memo").get("stage", [], lambda other: (other / "result").write_text("fast"), read)
 
-    folder = Memo(manifest, tmp_path / "memo").folder("stage", [], slow)
-    assert (folder / "by").read_text() == "fast"
-    assert list((tmp_path / "memo").iterdir()) == [folder]
+    assert Memo(manifest, tmp_path / "memo").get("stage", [], slow, read) == "fast"
+    assert len(list((tmp_path / "memo").iterdir())) == 1
+
+
+def test_damaged_stale_and_old_results_are_made_again(manifest, tmp_path):
+    memo, calls = Memo(manifest, tmp_path / "memo"), []
+
+    def compute(folder):
+        calls.append(folder)
+        (folder / "result").write_text("done")
+
+    memo.get("stage", [], compute, read)
+    (folder,) = (tmp_path / "memo").iterdir()
+    (folder / "result").unlink()
+    assert memo.get("stage", [], compute, read) == "done" and len(calls) == 2
+    assert memo.get("stage", [], compute, read, stale=lambda result: result == "done") == "done" and len(calls) == 3
+    os.utime(folder, (1, 1))
+    memo.get("other", [], compute, read)
+    assert not folder.exists()

@@ -100,3 +100,27 @@ def test_random_tangles_end_on_one_side_with_sizes_and_classes_near(seed):
     for part, (before, after) in done.sizes.items():
         assert abs(after - before) <= 12, part
     assert done.shares < 8
+
+
+def test_published_test_images_and_folds_stay_apart():
+    manifest = table(6, split=["train", "test", "train", "train", "test", "train"], fold=["1", "", "2", "3", "", "1"])
+    done = fixed(manifest, pairs((0, 1, "neighbour", 0.9), (3, 4, "neighbour", 0.9)))
+    split, fold = done.manifest.split, done.manifest.column("fold")
+    assert ((split == "test") == (fold == "")).all() and set(fold) <= {"", "1", "2", "3"}
+    assert split[0] == split[1] and fold[0] == fold[1] and split[3] == split[4] and fold[3] == fold[4]
+
+
+def test_images_that_are_left_out_stay_out():
+    manifest = table(4, split=["train", "", "test", ""])
+    done = fixed(manifest, pairs((0, 1, "neighbour", 0.9), (2, 3, "neighbour", 0.9)))
+    assert done.manifest.split.tolist() == ["train", "", "test", ""] and done.changes == []
+
+
+def test_a_second_repair_knows_stand_ins_from_patients():
+    manifest = table(4, patient_id=["a", "", "", ""], split=["train", "train", "test", "test"])
+    once = fixed(manifest, pairs((0, 1, "neighbour", 0.9), (2, 3, "neighbour", 0.9))).manifest
+    assert once.column("patient_id_origin").tolist() == ["published", "copies", "copies", "copies"]
+    again = fixed(once, pairs((1, 2, "neighbour", 0.9))).manifest
+    assert again.column("original_patient_id").tolist() == ["a", "", "", ""]
+    assert again.column("patient_id_origin").tolist() == ["published", "copies", "copies", "copies"]
+    assert len(set(again.patient_id)) == 1 and len(set(again.split)) == 1

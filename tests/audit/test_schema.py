@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from vitlab.audit.baselines.labels import LabelError
+from vitlab.audit.baselines.metadata import Untested
 from vitlab.audit.baselines.shift import Shift
 from vitlab.audit.baselines.shortcuts import Shortcut
 from vitlab.audit.command import main
@@ -41,9 +42,10 @@ def test_the_schema_is_one():
 def test_a_report_is_valid(report):
     assert errors(report) == []
     del report["worth"]  # without runs
-    for key in ("conflicts", "errors", "trust", "patients_with_two_classes"):
+    for key in ("conflicts", "errors", "expected", "trust", "patients_with_two_classes"):
         del report["labels"][key]  # with one class
-    report.update(classes=[], shortcuts=[], splits={}, pairs={}, shift=[], files=[])
+    report.update(classes=[], shortcuts=[], pairs={}, shift=[], files=[])
+    del report["test"]
     assert errors(report) == []
 
 
@@ -54,9 +56,9 @@ def test_a_report_is_valid(report):
         (("created",), "yesterday"),
         (("n",), 3.5),
         (("surplus",), 1),
-        (("splits", "train"), {}),
-        (("splits", "test", "unseen"), None),
-        (("splits", "test", "by_class", "glioma", "unseen_distinct"), 3),
+        (("train",), {}),
+        (("test", "unseen"), None),
+        (("test", "by_class", "glioma", "unseen_distinct"), 3),
         (("pairs", "mirrored"), {"n": 1, "across_splits": 0, "across_labels": 0}),
         (("pairs", "flipped", "n"), 0),
         (("shortcuts", 0, "p_value"), 1.2),
@@ -95,6 +97,7 @@ def fields(kind):
     [
         (FOUND["shortcuts"]["items"], Shortcut, set()),
         (FOUND["shift"]["items"], Shift, set()),
+        (FOUND["untested_columns"]["items"], Untested, set()),
         (FOUND["files"]["items"], Finding, set()),
         (FOUND["labels"]["properties"]["errors"]["items"], LabelError, {"path"}),
         (FOUND["worth"]["items"], Worth, {"run"}),
@@ -136,4 +139,4 @@ def test_a_real_audit_is_valid(image_folder, tmp_path):
     written = json.loads((out / "audit.json").read_text(encoding="utf-8"), parse_constant=refuse)
     assert errors(written) == []
     assert written["n"] == 72
-    assert {split: found["n"] for split, found in written["splits"].items()} == {"val": 16, "test": 16}
+    assert {split: written[split]["n"] for split in ("val", "test")} == {"val": 16, "test": 16}

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from vitlab.data import cache as module
-from vitlab.data.cache import build_cache, cache_folder, open_image
+from vitlab.data.cache import build_cache, cache_folder, open_image, reserve
 from vitlab.data.manifest import Manifest
 
 COUNT = 70
@@ -171,6 +171,24 @@ def test_a_full_disk_is_one_line(build, monkeypatch):
         build()
     assert "VITLAB_CACHE" in str(error.value) and "0 MiB are free" in str(error.value) and "\n" not in str(error.value)
     assert list(build.folder.iterdir()) == [] and build.opened == 0
+
+
+def test_a_reserved_array_has_its_blocks_before_it_is_written_to(tmp_path):
+    path = tmp_path / "memo.tmp" / "frames.npy"
+    array = reserve(path, (64, 100, 100))
+    assert array.shape == (64, 100, 100) and array.dtype == np.uint8 and not array.any()
+    assert path.stat().st_blocks * 512 >= array.nbytes  # a memory map alone is sparse
+    array[3] = 7
+    array.flush()
+    np.testing.assert_array_equal(np.load(path)[2:4, 0, 0], [0, 7])
+
+
+def test_more_than_the_disk_holds_is_refused_in_one_line(tmp_path):
+    with pytest.raises(OSError) as error:
+        reserve(tmp_path / "memo.tmp" / "frames.npy", (2**31, 2**16, 2**4), hint="buy a disk")
+    message = str(error.value)
+    assert f"need 2147483648 MiB in {tmp_path}," in message and message.endswith("free: buy a disk")
+    assert not (tmp_path / "memo.tmp" / "frames.npy").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(build, tmp_path):

@@ -1,5 +1,6 @@
 """The manifest: reading, writing, hashing, choosing rows, and what its check refuses."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -107,6 +108,29 @@ def test_tables_that_are_none(tmp_path, content, expected):
     with pytest.raises(ValueError) as error:
         Manifest.read(tmp_path / "m.csv")
     assert expected in str(error.value) and "m.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_names_of_files_may_be_of_any_bytes_but_nothing_else(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / name).write_bytes(b"")
+    rows = {"path": [name, "b.png"], "label": ["Ä", "y"], "mask_path": ["", name], "age": ["7", "8"]}
+    written = Manifest(rows, tmp_path)
+    written.write(tmp_path / "m.csv")
+    read = Manifest.read(tmp_path / "m.csv")
+    assert read.path.tolist() == rows["path"] and read.mask_path.tolist() == rows["mask_path"]
+    assert read.label.tolist() == ["Ä", "y"] and read.sha256 == written.sha256
+    for change in (
+        {"path": [os.fsdecode(b"th\xe9.png"), "b.png"]},  # a table of a spreadsheet, the files' names are UTF-8
+        {"label": [os.fsdecode(b"glac\xe9"), "y"]},
+        {"age": ["7", os.fsdecode(b"7 \xb1 1")]},
+        {os.fsdecode(b"\xe2ge"): ["7", "8"]},
+    ):
+        Manifest({**rows, **change}, tmp_path).write(tmp_path / "m.csv")
+        with pytest.raises(ValueError, match="not text in UTF-8: save it as CSV UTF-8"):
+            Manifest.read(tmp_path / "m.csv")
+    (tmp_path / "m.csv").write_text("path,label\na,b\n", encoding="utf-16")
+    with pytest.raises(ValueError, match="not text in UTF-8"):
+        Manifest.read(tmp_path / "m.csv")
 
 
 def test_missing_files_and_columns_are_named(tmp_path):

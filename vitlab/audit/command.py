@@ -1,5 +1,7 @@
 """`python -m vitlab audit`: reads the images once, looks for what makes a result worthless, writes what it found."""
 
+import os
+import shlex
 import tempfile
 import warnings
 from argparse import ArgumentError
@@ -19,11 +21,6 @@ from vitlab.data.splits import assign_splits
 from vitlab.mistakes import explain
 from vitlab.report.insert import check_marks, insert
 
-# Settings of the data that do not change what an audit sees.
-_UNUSED = {
-    "batch_size", "eval_batch_size", "label_fraction", "augment", "views", "num_workers", "on_error", "checkpoint",
-    "cache_dir",
-}  # fmt: skip
 _OF_FILES = (Csv, ImageFolder, Phantom)  # sources whose images are files of their own
 
 
@@ -52,10 +49,12 @@ def main(args: list[str]) -> int:
         if settings.into is not None:
             insert(planted_markdown(rows), settings.into, settings.mark)
         return 0
+    manifest, splits_from = _with_splits(published, data)
     audit = run_audit(
-        _with_splits(published, data),
+        manifest,
         data.source,
         name=name,
+        splits_from=splits_from,
         predictions=settings.predictions or [],
         seed=data.split_settings["seed"],
     )
@@ -63,7 +62,6 @@ def main(args: list[str]) -> int:
 
     out.mkdir(parents=True, exist_ok=True)
     write_pairs(audit, out / "pairs.csv")
-    manifest = audit.manifest
     columns = {"paths": manifest.path, "labels": manifest.label, "splits": manifest.split}
     write_page(out / "audit.html", audit.report, audit.images, audit.pairs, **columns)
     write_json(audit, out / "audit.json")  # last: who finds it finds the others
@@ -86,7 +84,8 @@ def _settings(args: list[str]) -> Any:
         "splits, before a model is trained on them. Writes audit.json, pairs.csv and audit.html.",
     )
     parser.add_argument("--config", action="config", help="YAML file such as configs/data/cheng.yaml")
-    parser.add_class_arguments(ImageDataModule, "data", skip=_UNUSED)
+    # All of it, so that a configuration of `fit` serves; batches, augmentation and the like change nothing here.
+    parser.add_class_arguments(ImageDataModule, "data")
     parser.add_argument("--out", type=Path | None, default=None, help="folder to write; null is audits/<name>")
     parser.add_argument("--fail_on", "--fail-on", type=Literal["leak", "never"], default="never",
                         help="exit with 1 where images or patients are on two sides of a split")  # fmt: skip
@@ -117,21 +116,30 @@ def _check(settings: Any, out: Path, source: Source) -> None:
     """Raise before the work where its results could not be written, or nothing could be read."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write --out {out}: it is a file, give a folder")
+    above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(above, os.W_OK):
+        raise ValueError(f"cannot write --out {out}: {above} is not writable, give another folder")
     if settings.plant < 0:
         raise ValueError(f"--plant {settings.plant}: give the number of copies of each kind, e.g. 100")
+    if settings.plant and (given := [flag for flag in ("repair", "predictions") if getattr(settings, flag)]):
+        raise ValueError(f"--plant measures the search and audits nothing: leave out --{given[0]}")
     for file in settings.predictions or []:
         if not file.is_file():
             raise FileNotFoundError(f"there is no {file} for --predictions: give the predictions.csv of a finished run")
     if settings.into is not None:
         check_marks(settings.into, settings.mark)
-    target = settings.repair
-    if target is None:
-        return
+    if settings.repair is not None:
+        _check_repair(settings.repair, out, source)
+
+
+def _check_repair(target: Path, out: Path, source: Source) -> None:
+    """Raise before the work where the repaired manifest could not be written."""
     if target.suffix.lower() != ".csv":
         raise ValueError(f"--repair {target} must be a CSV file to write, e.g. repaired.csv")
-    if target.exists():
-        raise ValueError(f"--repair {target} exists: give a new name, a manifest is never overwritten")
-    if not target.parent.is_dir():
+    for file in (target, _changes(target)):
+        if file.exists():
+            raise ValueError(f"--repair {target}: {file} exists, give a new name, a manifest is never overwritten")
+    if not target.parent.is_dir() and target.parent.absolute() != out.absolute():
         raise ValueError(f"cannot write --repair {target}: there is no folder {target.parent}")
     if not isinstance(source, _OF_FILES):
         raise ValueError(
@@ -140,20 +148,29 @@ def _check(settings: Any, out: Path, source: Source) -> None:
         )
 
 
-def _with_splits(manifest: Manifest, data: ImageDataModule) -> Manifest:
-    """Return the manifest with the splits that are audited: published ones, else those that `fit` would make."""
-    if data.split_settings["fold"] is None and (manifest.split == "train").any() and len({*manifest.split} - {""}) > 1:
-        return manifest
+def _changes(target: Path) -> Path:
+    return target.with_suffix(".changes.csv")
+
+
+def _with_splits(manifest: Manifest, data: ImageDataModule) -> tuple[Manifest, str]:
+    """Return the manifest with the splits that are audited, published ones or those of `fit`, and where from."""
+    fold, parts = data.split_settings["fold"], {*manifest.split} - {""}
+    if fold is None and parts and parts != {"train"}:
+        return manifest, "published"
     if not manifest.classes:
-        return manifest.with_columns(split=np.full(len(manifest), "train", object))
+        return manifest.with_columns(split=np.full(len(manifest), "train", object)), "none: all is one split"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no patient ids")  # the audit says so itself
-        return assign_splits(manifest, **data.split_settings)
+        split = assign_splits(manifest, **data.split_settings)
+    if fold is not None:
+        own = "the manifest's" if (manifest.column("fold") != "").any() else "made here"
+        return split, f"fold {fold} of the folds {own}"
+    return split, "cut here, as fit does" + " from the published training split" * bool(parts)
 
 
 def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> list[dict[str, Any]]:
     """Measure the search for copies on the user's own images."""
-    from vitlab.audit.copies.planting import planted_table
+    from vitlab.audit.copies.recall import planted_table
 
     with tempfile.TemporaryDirectory(prefix="vitlab-planted-") as folder:
         rows = planted_table(manifest, data.source.decode, Path(folder), each=each, seed=data.split_settings["seed"])
@@ -166,7 +183,7 @@ def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> l
 def _repair(published: Manifest, audit: Audit, target: Path, *, drop: Copies, conflicts: Conflicts) -> None:
     """Write the repaired manifest and the list of changes, and say how near it is to what was published."""
     found = repair(published, audit.pairs, audit.seen.picture, audit.images.ok, drop=drop, conflicts=conflicts)
-    listed = target.with_suffix(".changes.csv")
+    listed = _changes(target)
     write_changes(found.changes, listed)
     found.manifest.write(target)
     dropped = sum(change == "dropped" for _, change, _ in found.changes)
@@ -175,5 +192,6 @@ def _repair(published: Manifest, audit: Audit, target: Path, *, drop: Copies, co
         f"repaired: {target}, {len(found.manifest):,} of {len(published):,} images ({dropped:,} dropped, "
         f"{len(found.changes) - dropped:,} moved; {listed.name} says why)"
         + (f"; {sizes}; class shares within {found.shares:.1f} points" if sizes else "")
-        + f"\nuse it: --data.source=Csv --data.source.root={published.root} --data.source.manifest={target.resolve()}"
+        + f"\nuse it: --data.source=Csv --data.source.root={shlex.quote(str(published.root))} "
+        + f"--data.source.manifest={shlex.quote(str(target.resolve()))}"
     )

@@ -1,5 +1,6 @@
 """Findings: all checks on one data set, and the report that they make."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,11 +16,12 @@ from vitlab.audit.baselines.shortcuts import find_shortcuts
 from vitlab.audit.copies.pairs import KINDS, NEIGHBOUR, Pairs, across, conflicting
 from vitlab.audit.copies.search import find_pairs
 from vitlab.audit.files.check import check_files
-from vitlab.audit.groups import find_groups, patients_across, patients_alike
+from vitlab.audit.groups import find_groups, patients_across, patients_alike, published_patients
 from vitlab.audit.images import Images, read_images
 from vitlab.audit.leaks import Seen, count_splits, seen_in_training
 from vitlab.audit.memo import Memo
-from vitlab.audit.progress import announce
+from vitlab.audit.progress import stage
+from vitlab.audit.summary import verdict
 from vitlab.audit.worth import worth
 from vitlab.data.manifest import COLUMNS, Manifest
 from vitlab.data.sources import Source
@@ -52,27 +54,29 @@ class Audit:
         return leaks
 
 
-def run_audit(manifest: Manifest, source: Source, *, name: str, predictions: list[Path], seed: int = 0) -> Audit:
+def run_audit(
+    manifest: Manifest, source: Source, *, name: str, splits_from: str, predictions: list[Path], seed: int = 0
+) -> Audit:
     """Run every check.
 
     Args:
         manifest: With the splits to audit.
         source: Opens images and masks.
         name: Of the data set.
+        splits_from: Where the splits come from, in words.
         predictions: predictions.csv of runs to judge.
         seed: Of folds, permutations and resampling.
     """
-    memo = Memo(manifest)
+    memo = Memo(manifest, reader=type(source).__name__)
     images = read_images(manifest, source.decode, memo)
-    pairs = find_pairs(images, memo)
+    source.close()
+    patients = published_patients(manifest)
+    sides = np.unique([f"{a}\t{b}\t{c}" for a, b, c in zip(manifest.split, manifest.label, patients, strict=True)],
+                      return_inverse=True)[1]  # fmt: skip
+    pairs = find_pairs(images, memo, sides)
     groups = find_groups(manifest, pairs)
     seen = seen_in_training(images, pairs, manifest.split)
-    announce("shortcuts, labels, files and shift")
-    columns = {key: values for key, values in manifest.columns.items() if key not in (*COLUMNS, "fold")}
-    if manifest.has_patients:
-        columns["patient_id"] = manifest.patient_id
-    targets = manifest.targets
-    splits = count_splits(seen, manifest.split, manifest.label)
+    known = bool((patients != "").all())
     report: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "vitlab": __version__,
@@ -81,33 +85,80 @@ def run_audit(manifest: Manifest, source: Source, *, name: str, predictions: lis
         "manifest_sha256": manifest.sha256,
         "n": len(manifest),
         "classes": manifest.classes,
-        "splits": splits,
+        "splits_from": splits_from,
+        **count_splits(seen, manifest.split, manifest.label),
         "patients": {
-            "known": manifest.has_patients,
-            "n": len(set(manifest.patient_id.tolist()) - {""}),
+            "known": known,
+            "n": len(set(patients.tolist()) - {""}),
+            "images_without": int((patients == "").sum()),
             "groups": len(np.unique(groups)),
-            "across_splits": patients_across(manifest, manifest.split),
-            "alike": patients_alike(manifest, pairs, manifest.split),
+            "across_splits": patients_across(patients, manifest.split),
+            "alike": patients_alike(patients, pairs, manifest.split),
         },
         "pairs": _count_pairs(pairs, manifest),
-        "shortcuts": [],
-        "labels": {"balance": class_balance(targets, manifest.split, manifest.classes)},
     }
-    if len(manifest.classes) > 1:
-        found = find_shortcuts(images, targets, groups, columns, n_classes=len(manifest.classes), seed=seed)
-        report["shortcuts"] = [asdict(shortcut) for shortcut in found]
-        report["labels"] |= _labels(manifest, images, pairs, groups, seed)
-    report["shift"] = [asdict(shift) for shift in split_shift(images, manifest.split, groups, seed=seed)]
-    report["files"] = [asdict(finding) for finding in check_files(manifest, images, source.read_mask)]
-    if predictions:
-        report["worth"] = [
-            {"run": str(file), **asdict(value)}
-            for file in predictions
-            for value in worth(file, paths=manifest.path, images=images, pairs=pairs, groups=groups, seed=seed)
-        ]
-    report["leak"] = bool(seen.identical.any() or seen.near.any() or report["patients"]["across_splits"])
+    checks = _checks(manifest, source, images, pairs, groups, patients, memo, predictions, seed)
+    for key, check in stage(checks.items(), len(checks), "shortcuts, labels, shift, files"):
+        found = check()
+        report |= found if key == "shortcuts" else {key: found}
+    report["leak"] = bool(
+        seen.identical.any()
+        or seen.near.any()
+        or report["patients"]["across_splits"]
+        or across(pairs, manifest.split).any()
+    )
     report["verdict"] = verdict(report)
     return Audit(manifest, images, pairs, seen, report)
+
+
+def _checks(
+    manifest: Manifest,
+    source: Source,
+    images: Images,
+    pairs: Pairs,
+    groups: NDArray[np.int64],
+    patients: NDArray[Any],
+    memo: Memo,
+    predictions: list[Path],
+    seed: int,
+) -> dict[str, Callable[[], Any]]:
+    """Return the checks that follow the search for copies, by their key in the report."""
+    checks: dict[str, Callable[[], Any]] = {
+        "shortcuts": lambda: _shortcuts(manifest, images, groups, patients, seed),
+        "labels": lambda: _labels(manifest, images, pairs, groups, patients, seed),
+        "shift": lambda: [
+            asdict(shift)
+            for shift in split_shift(
+                images, manifest.split, groups, patients_known=bool((patients != "").all()), seed=seed
+            )
+        ],
+        "files": lambda: [asdict(finding) for finding in check_files(manifest, images, source.read_mask, memo)],
+    }
+    if predictions:
+        checks["worth"] = lambda: [
+            {"run": str(file), **asdict(value)}
+            for file in predictions
+            for value in worth(file, paths=manifest.path, images=images, pairs=pairs, groups=groups)
+        ]
+    return checks
+
+
+def _shortcuts(
+    manifest: Manifest, images: Images, groups: NDArray[np.int64], patients: NDArray[Any], seed: int
+) -> dict[str, Any]:
+    own = (*COLUMNS, "fold", "patient_id_origin", "original_patient_id")
+    columns = {key: values for key, values in manifest.columns.items() if key not in own}
+    if (patients != "").any():
+        columns["patient_id"] = patients
+    if len(manifest.classes) < 2:
+        return {"shortcuts": [], "untested_columns": []}
+    found, untested = find_shortcuts(
+        images, manifest.targets, groups, columns, patients_known=bool((patients != "").all()), seed=seed
+    )
+    return {
+        "shortcuts": [asdict(shortcut) for shortcut in found],
+        "untested_columns": [asdict(column) for column in untested],
+    }
 
 
 def _count_pairs(pairs: Pairs, manifest: Manifest) -> dict[str, Any]:
@@ -124,8 +175,16 @@ def _count_pairs(pairs: Pairs, manifest: Manifest) -> dict[str, Any]:
 
 
 def _labels(
-    manifest: Manifest, images: Images, pairs: Pairs, groups: NDArray[np.int64], seed: int
+    manifest: Manifest,
+    images: Images,
+    pairs: Pairs,
+    groups: NDArray[np.int64],
+    patients: NDArray[Any],
+    seed: int,
 ) -> dict[str, Any]:
+    balance = {"balance": class_balance(manifest.targets, manifest.split, manifest.classes)}
+    if len(manifest.classes) < 2:
+        return balance
     found = label_errors(images, manifest.targets, groups, classes=manifest.classes, seed=seed)
     differ = conflicting(pairs, manifest.label) & (pairs.kind != NEIGHBOUR)
     both = [
@@ -136,39 +195,13 @@ def _labels(
         }
         for a, b, kind in zip(pairs.first[differ], pairs.second[differ], pairs.kind[differ], strict=True)
     ]
-    return {
+    return balance | {
         "conflicts": both,
         "errors": [{**asdict(error), "path": manifest.path[error.row]} for error in found.errors],
+        "expected": None if np.isnan(found.expected) else found.expected,
         "trust": None if np.isnan(found.balanced_accuracy) else found.balanced_accuracy,
         "patients_with_two_classes": [
             {"patient": patient, "labels": counts}
-            for patient, counts in patients_with_two_classes(manifest.patient_id, manifest.label)
+            for patient, counts in patients_with_two_classes(patients, manifest.label)
         ],
     }
-
-
-def verdict(report: dict[str, Any]) -> str:
-    """Say in one sentence whether the splits can answer the question."""
-    parts = []
-    for split, found in report["splits"].items():
-        if found["identical_in_train"] or found["near_in_train"]:
-            shares = []
-            if found["identical_in_train"]:
-                shares.append(f"{found['identical_in_train']:,} are in training pixel for pixel")
-            if found["near_in_train"]:
-                shares.append(f"{found['near_in_train']:,} as a near copy or another slice")
-            parts.append(f"of the {found['n']:,} {split} images {' and '.join(shares)}")
-    if two_sides := len(report["patients"]["across_splits"]):
-        parts.append(f"{two_sides:,} patients are on two sides")
-    if alike := sum(set(found["splits"][0]) != set(found["splits"][1]) for found in report["patients"]["alike"]):
-        parts.append(f"{alike:,} persons seem to stand on two sides under two names")
-    if parts:
-        sentence = f"The splits leak: {'; '.join(parts)}, so that a score on them is partly memory"
-    elif not report["splits"]:
-        sentence = "There is one split only, so that nothing can leak yet"
-    else:
-        sentence = "No image and no known patient of another split is in training"
-    if named := [shortcut["name"] for shortcut in report["shortcuts"] if shortcut["named"]]:
-        sentence += f", and {', '.join(named[:3])} alone tell{'s' * (len(named) == 1)} classes apart"
-        sentence += f" ({len(named) - 3} more do)" * (len(named) > 3)
-    return sentence + "."

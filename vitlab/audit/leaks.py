@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.audit.copies.pairs import EXACT, Pairs
+from vitlab.audit.copies.pairs import Pairs, chains
 from vitlab.audit.images import Images
 from vitlab.data.manifest import SPLITS
 
@@ -17,36 +17,33 @@ class Seen:
 
     Attributes:
         identical: Its decoded pixels equal those of a training image, (N,).
-        near: Not identical, but a padded or near copy, or another slice of the same scan, is in training, (N,).
-        picture: Code of the picture: equal where the pixels are, (N,).
+        near: Not identical, but a chain of copies or neighbouring slices leads from it to a training image, (N,).
+        picture: Code of the picture: equal where the pixels are, (N,); unreadable and blank images are alone.
+        readable: Whether the image could be read, (N,).
     """
 
     identical: NDArray[np.bool_]
     near: NDArray[np.bool_]
     picture: NDArray[np.int64]
+    readable: NDArray[np.bool_]
 
 
 def seen_in_training(images: Images, pairs: Pairs, split: NDArray[Any]) -> Seen:
     """Compare every split with the training split.
 
     Args:
-        images: All images.
+        images: All images; one without a picture, unreadable or blank, is like no other.
         pairs: All pairs; for images of equal pixels the pairs of one count for all.
         split: Of each image, (N,).
     """
-    unreadable = np.array([f"row {row}" for row in range(len(images))], object)
-    picture = np.unique(np.where(images.ok, images.pixel_sha, unreadable).astype(str), return_inverse=True)[1]
+    own = np.array([f"row {row}" for row in range(len(images))], object)
+    picture = np.unique(np.where(images.pictured, images.pixel_sha, own).astype(str), return_inverse=True)[1]
     train = (split == "train") & images.ok
     elsewhere = (split != "train") & (split != "") & images.ok
     identical = elsewhere & np.isin(picture, picture[train])
-    other = ~np.isin(pairs.kind, EXACT[:2])
-    first, second = picture[pairs.first[other]], picture[pairs.second[other]]
-    trained = np.zeros(picture.max(initial=0) + 1, bool)
-    trained[picture[train]] = True
-    like_training = np.zeros_like(trained)
-    like_training[first[trained[second]]] = True
-    like_training[second[trained[first]]] = True
-    return Seen(identical, elsewhere & ~identical & like_training[picture], picture)
+    chain = chains(pairs, picture)
+    near = elsewhere & ~identical & np.isin(chain, chain[train])
+    return Seen(identical, near, picture, images.ok)
 
 
 def count_splits(seen: Seen, split: NDArray[Any], label: NDArray[Any]) -> dict[str, dict[str, Any]]:
@@ -54,7 +51,8 @@ def count_splits(seen: Seen, split: NDArray[Any], label: NDArray[Any]) -> dict[s
     return {
         part: {
             **_count(seen, split == part),
-            "unseen_distinct": len(np.unique(seen.picture[(split == part) & ~seen.identical])),
+            "unseen_distinct": len(np.unique(seen.picture[(split == part) & ~seen.identical & seen.readable])),
+            "unreadable": int(((split == part) & ~seen.readable).sum()),
             "by_class": {
                 name: _count(seen, (split == part) & (label == name))
                 for name in sorted(set(label[split == part].tolist()) - {""})
@@ -65,7 +63,13 @@ def count_splits(seen: Seen, split: NDArray[Any], label: NDArray[Any]) -> dict[s
     }
 
 
+def splits_of(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the figures of each split that is not the training split, by its name."""
+    return {part: report[part] for part in SPLITS[1:] if part in report}
+
+
 def _count(seen: Seen, rows: NDArray[np.bool_]) -> dict[str, int]:
+    rows = rows & seen.readable
     number, identical = int(rows.sum()), int((rows & seen.identical).sum())
     return {
         "n": number,

@@ -1,16 +1,21 @@
 """Memo: results of a stage kept on disk under the hash of all that they depend on; a second audit opens them."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vitlab.data.cache import cache_folder, files_digest
 from vitlab.data.manifest import Manifest
+
+T = TypeVar("T")
+_KEPT = 30 * 24 * 3600  # seconds without use, then a result goes when another is computed
 
 
 class Memo:
@@ -19,19 +24,29 @@ class Memo:
     Args:
         manifest: Names the files.
         base: Folder for all memos; null means `audit` in vitlab's cache folder.
+        reader: What opens the files, such as the name of the source: another one may see other pictures in them.
     """
 
-    def __init__(self, manifest: Manifest, base: Path | None = None) -> None:
+    def __init__(self, manifest: Manifest, base: Path | None = None, reader: str = "") -> None:
         self.base = base if base is not None else cache_folder() / "audit"
-        self.key = files_digest(manifest)
+        self.key = f"{reader} {files_digest(manifest)}"
 
-    def folder(self, stage: str, settings: list[Any], compute: Callable[[Path], None]) -> Path:
-        """Return the folder of a stage, computed where it is not there; it appears only when complete.
+    def get(
+        self,
+        stage: str,
+        settings: list[Any],
+        compute: Callable[[Path], None],
+        load: Callable[[Path], T],
+        stale: Callable[[T], bool] = lambda result: False,
+    ) -> T:
+        """Return a stage's result, computed where it is not there, is damaged or stale.
 
         Args:
             stage: Name of the stage.
             settings: What it depends on beside the files, as JSON.
-            compute: Writes the results into the folder that it is given.
+            compute: Writes the result into the folder that it is given; the folder appears only when complete.
+            load: Reads it from there.
+            stale: Says whether a kept result must be computed again.
 
         Raises:
             OSError: The disk is full or not writable.
@@ -39,7 +54,14 @@ class Memo:
         key = hashlib.sha256(json.dumps([self.key, stage, settings]).encode()).hexdigest()[:24]
         folder = self.base / f"{stage}-{key}"
         if folder.is_dir():
-            return folder
+            with contextlib.suppress(OSError, ValueError, EOFError):  # a damaged folder is none
+                result = load(folder)
+                if not stale(result):
+                    with contextlib.suppress(OSError):  # another user's cache
+                        os.utime(folder)
+                    return result
+            shutil.rmtree(folder, ignore_errors=True)
+        self._forget_old()
         temporary = self.base / f"{folder.name}.{uuid.uuid4().hex}.tmp"
         temporary.mkdir(parents=True)
         try:
@@ -51,4 +73,10 @@ class Memo:
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        return folder
+        return load(folder)
+
+    def _forget_old(self) -> None:
+        for folder in self.base.glob("*") if self.base.is_dir() else ():
+            with contextlib.suppress(OSError):  # gone already
+                if time.time() - folder.stat().st_mtime > _KEPT:
+                    shutil.rmtree(folder, ignore_errors=True)

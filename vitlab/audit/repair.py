@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.audit.copies.pairs import EXACT, NEIGHBOUR, Pairs
-from vitlab.audit.groups import find_groups, name_groups
+from vitlab.audit.copies.pairs import EXACT, NEIGHBOUR, Pairs, chains
+from vitlab.audit.groups import find_groups, name_groups, published_patients
 from vitlab.data.manifest import SPLITS, Manifest
 
 Copies = Literal["exact", "near", "none"]
@@ -43,7 +43,7 @@ def repair(
     """Keep groups on one side, and splits and classes as near as that allows to what they were.
 
     Groups that stand in one split stay there. Each other group goes, largest first, where splits and classes lack most
-    of what they had. A `fold` column is repaired in the same way.
+    of what they had; images that are left out of the splits stay out. A `fold` column is repaired in the same way.
 
     Args:
         manifest: As published: with its own splits and folds, if any.
@@ -62,7 +62,7 @@ def repair(
         changes.append((manifest.path[row], "dropped", "cannot be read"))
     copies = np.isin(pairs.kind, EXACT) if drop != "near" else pairs.kind != NEIGHBOUR
     if conflicts == "drop":
-        for row, other in _conflicts(manifest, _chains(pairs.where(pairs.kind != NEIGHBOUR), picture, left)):
+        for row, other in _conflicts(manifest, chains(pairs.where(pairs.kind != NEIGHBOUR), picture, left)):
             left[row] = False
             reason = f"label {manifest.label[row]}, but the same picture is {manifest.label[other]} in "
             changes.append((manifest.path[row], "dropped", reason + manifest.path[other]))
@@ -71,26 +71,32 @@ def repair(
     sizes = {part: int((manifest.split == part).sum()) for part in SPLITS}
     if drop != "none":
         rank = np.array([sizes.get(part, len(manifest)) for part in manifest.split])
-        for row, kept in _copies(_chains(pairs.where(copies), picture, left), left, rank):
+        for row, kept in _copies(chains(pairs.where(copies), picture, left), left, rank):
             left[row] = False
             changes.append((manifest.path[row], "dropped", f"a copy of {manifest.path[kept]}"))
     if not left.any():
         raise ValueError("a repair would drop every image: keep some with --conflicts=keep or --drop=none")
-    names, origins = name_groups(manifest, groups)
+    names, origins = name_groups(published_patients(manifest), groups)
     columns: dict[str, Any] = {"patient_id": names, "patient_id_origin": origins}
     if (manifest.patient_id != "").any():
-        columns["original_patient_id"] = manifest.patient_id
+        columns["original_patient_id"] = published_patients(manifest)
     for name in ("split", "fold"):
-        before = manifest.column(name)
-        if not (before != "").any():
+        if not (manifest.column(name) != "").any():
             continue
+        before = manifest.column(name).copy()
+        if name == "fold" and "split" in columns:
+            before = _fold_or_test(before, manifest.split, columns["split"], groups)
         after = before.copy()
-        after[left] = _one_side(before[left], groups[left], manifest.label[left], before)
+        sided = left & (before != "")
+        after[sided] = _one_side(before[sided], groups[sided], manifest.label[sided], before)
         columns[name] = after
-        moved = np.flatnonzero(left & (after != before))
         changes += [
-            (manifest.path[row], f"{name} {before[row]} -> {after[row]}", f"all of {names[row]} on one side")
-            for row in moved
+            (
+                manifest.path[row],
+                f"{name} {manifest.column(name)[row] or 'none'} -> {after[row] or 'none'}",
+                f"all of {names[row]} on one side",
+            )
+            for row in np.flatnonzero(left & (after != manifest.column(name)))
         ]
     fixed = manifest.with_columns(**columns).where(np.flatnonzero(left))
     both, shares = _compare(manifest, fixed)
@@ -109,22 +115,20 @@ def _conflicts(manifest: Manifest, chain: NDArray[np.int64]) -> list[tuple[int, 
     return sorted(found)
 
 
-def _chains(pairs: Pairs, picture: NDArray[np.int64], left: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return a code for each row, (N,), equal along chains of pairs and equal pictures among the rows that are left."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    rows = np.arange(len(picture))
-    first_of_picture = np.full(picture.max(initial=-1) + 1, len(picture))
-    np.minimum.at(first_of_picture, picture[left], rows[left])
-    start, end = (
-        np.concatenate([pairs.first, rows[left]]),
-        np.concatenate([pairs.second, first_of_picture[picture[left]]]),
-    )
-    alive = left[start] & left[end]
-    graph = coo_matrix((np.ones(int(alive.sum()), bool), (start[alive], end[alive])), shape=(len(rows), len(rows)))
-    chain: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
-    return chain
+def _fold_or_test(
+    fold: NDArray[Any], published: NDArray[Any], split: NDArray[Any], groups: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Return folds in which no test row has one, if none had, and every row that has left the test has one, (N,)."""
+    held_out = (published == "test") & (fold == "")
+    if not held_out.any():
+        return fold
+    folds = np.where(split == "test", "", fold).astype(object)
+    names, sizes = np.unique(folds[folds != ""].astype(str), return_counts=True)
+    for row in np.flatnonzero(held_out & (split != "test")):
+        of_group = folds[(groups == groups[row]) & (folds != "")]
+        folds[row] = of_group[0] if len(of_group) else names[sizes.argmin()]
+        sizes += names == folds[row]
+    return folds
 
 
 def _copies(chain: NDArray[np.int64], left: NDArray[np.bool_], rank: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -156,7 +160,6 @@ def _one_side(
     want = share[:, None] * by_class.sum(0)
     for group in sorted(np.flatnonzero(~whole), key=lambda group: (-by_class[group].sum(), group)):
         allowed = np.flatnonzero(count[group] > 0)
-        allowed = allowed[sides[allowed] != ""] if len(allowed) > 1 else allowed
         lack = ((want - have) * by_class[group] / np.maximum(want, 1)).sum(1)
         chosen[group] = allowed[lack[allowed].argmax()]
         have[chosen[group]] += by_class[group]

@@ -3,7 +3,45 @@
 import textwrap
 from typing import Any
 
+from vitlab.audit.baselines.intervals import in_words
+from vitlab.audit.baselines.shortcuts import ANATOMY
+from vitlab.audit.copies.pairs import NEIGHBOUR
+from vitlab.audit.leaks import splits_of
+
+_WORTH = 6  # runs and splits that fit the screen
 _LINE = 110  # characters; a terminal of the usual width folds no more than a line or two
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """Say in one sentence whether the splits can answer the question."""
+    parts = []
+    for split, found in splits_of(report).items():
+        if found["identical_in_train"] or found["near_in_train"]:
+            shares = []
+            if found["identical_in_train"]:
+                shares.append(f"{found['identical_in_train']:,} are in training pixel for pixel")
+            if found["near_in_train"]:
+                shares.append(f"{found['near_in_train']:,} as a near copy or another slice")
+            parts.append(f"of the {found['n']:,} {split} images {' and '.join(shares)}")
+    if two_sides := len(report["patients"]["across_splits"]):
+        parts.append(f"{two_sides:,} patients are on two sides")
+    if kinds := sum(found["across_splits"] for found in report["pairs"].values()) if not parts else 0:
+        parts.append(f"{kinds:,} pairs of copies stand on two sides")
+    if alike := sum(set(found["splits"][0]) != set(found["splits"][1]) for found in report["patients"]["alike"]):
+        parts.append(f"{alike:,} persons seem to stand on two sides under two names")
+    if parts:
+        sentence = f"The splits leak: {'; '.join(parts)}, so that a score on them is partly memory"
+    elif not splits_of(report):
+        sentence = "There is one split only, so that nothing can leak yet"
+    else:
+        sentence = "No image and no known patient of another split is in training"
+        if report["patients"]["images_without"]:
+            sentence += "; as patients are not known, slices of one patient may still be, most of which look different"
+    if named := [shortcut["name"] for shortcut in report["shortcuts"] if shortcut["named"]]:
+        sentence += f", and {', '.join(named[:3])} alone tell{'s' * (len(named) == 1)} classes apart"
+        sentence += f" ({len(named) - 3} more do)" * (len(named) > 3)
+        sentence += ", by anatomy or by acquisition" * any(name in ANATOMY for name in named[:3])
+    return sentence + "."
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -12,7 +50,7 @@ def summary(report: dict[str, Any]) -> str:
     lines = [f"{report['data']}: {report['n']:,} images, {patients['groups']:,} groups"]
     lines += [*textwrap.wrap(report["verdict"], _LINE), ""]
     lines.append(f"{'':<8}{'n':>8}{'identical':>11}{'near':>8}{'unseen':>8}{'distinct':>10}")
-    for split, found in report["splits"].items():
+    for split, found in splits_of(report).items():
         numbers = (found["n"], found["identical_in_train"], found["near_in_train"], found["unseen"])
         widths = (8, 11, 8, 8)
         cells = "".join(f"{number:>{width},}" for number, width in zip(numbers, widths, strict=True))
@@ -21,17 +59,13 @@ def summary(report: dict[str, Any]) -> str:
         kinds = ", ".join(f"{kind} {found['n']:,}" for kind, found in report["pairs"].items())
         across = sum(found["across_splits"] for found in report["pairs"].values())
         lines += ["", f"pairs: {kinds}; {across:,} across splits"]
-    known = f"{patients['n']:,} known" if patients["known"] else "unknown: copies stand in for them"
-    lines.append(f"patients: {known}; {len(patients['across_splits']):,} on two sides")
+    lines.append(f"patients: {_patients(patients)}; {len(patients['across_splits']):,} on two sides")
     lines += [f"  {' and '.join(found['patients'])} look like one person ({found['pairs']:,} pairs)"
               for found in patients["alike"][:3]]  # fmt: skip
     lines += [f"  and {len(patients['alike']) - 3:,} more"] * (len(patients["alike"]) > 3)
     if "errors" in labels:
         two = len(labels["patients_with_two_classes"])
-        lines.append(
-            f"labels: {len(labels['conflicts']):,} pairs of copies with two, {len(labels['errors']):,} images "
-            f"doubtful, {two:,} patients with two classes"
-        )
+        lines.append(f"labels: {_labels(labels)}; {two:,} patients with two classes")
     named = [shortcut["sentence"] for shortcut in report["shortcuts"] if shortcut["named"]]
     lines += [f"shortcut: {sentence}" for sentence in named[:6]] or ["shortcuts: none beats chance clearly"]
     if len(named) > 6:
@@ -40,16 +74,39 @@ def summary(report: dict[str, Any]) -> str:
     odd = [finding["kind"] for finding in report["files"]]
     counts = ", ".join(f"{odd.count(kind):,} {kind}" for kind in sorted(set(odd)))
     lines.append(f"files: {counts or 'nothing odd'}")
-    lines += [f"worth: {_worth(value)}" for value in report.get("worth", [])]
+    values = report.get("worth", [])
+    lines += [f"accuracy of {_worth(value)}" for value in values[:_WORTH]]
+    lines += [f"       and {len(values) - _WORTH:,} more"] * (len(values) > _WORTH)
     return "\n".join(line if len(line) <= 2 * _LINE else line[: 2 * _LINE - 1] + "…" for line in lines)
+
+
+def _patients(patients: dict[str, Any]) -> str:
+    if not patients["n"]:
+        return "unknown, copies stand in for them"
+    without = f", {patients['images_without']:,} images without" if patients["images_without"] else ""
+    return f"{patients['n']:,} known{without}"
+
+
+def _labels(labels: dict[str, Any]) -> str:
+    expected = labels["expected"]
+    chance = "" if expected is None else f", where about {expected:.0f} would by chance"
+    return (
+        f"{len(labels['conflicts']):,} pairs of copies have two labels; {len(labels['errors']):,} images look like "
+        f"another class{chance}"
+    )
 
 
 def _worth(value: dict[str, Any]) -> str:
     parts = []
-    for name in ("all", "seen", "near", "unseen", "new"):
+    for name in ("all", "seen", "unseen", "new"):
         if found := value.get(name):
-            parts.append(f"{name} {found['accuracy']:.3f} ({found['low']:.3f} to {found['high']:.3f}, n {found['n']})")
-    return f"{value['run']}, {value['split']}: accuracy {', '.join(parts)}"
+            parts.append(f"{name} {found['accuracy']:.3f} ({_interval(found)}, n {found['n']:,})")
+    return f"{value['run'].removesuffix('/predictions.csv')}, {value['split']}: {', '.join(parts)}"
+
+
+def _interval(found: dict[str, Any], percent: bool = False) -> str:
+    ends = None if found["low"] is None else (found["low"], found["high"])
+    return in_words(ends, percent=percent)
 
 
 def summary_markdown(report: dict[str, Any]) -> str:
@@ -59,26 +116,24 @@ def summary_markdown(report: dict[str, Any]) -> str:
         f"{found['identical_in_train']:,} of {found['n']:,} {split} images are in training pixel for pixel, "
         f"{found['near_in_train']:,} more as a near copy or another slice; {found['unseen']:,} are unseen, "
         f"{found['unseen_distinct']:,} of them distinct"
-        for split, found in report["splits"].items()
+        for split, found in splits_of(report).items()
     ]
     kinds = ", ".join(f"{found['n']:,} {kind}" for kind, found in report["pairs"].items()) or "none"
     across = sum(found["across_splits"] for found in report["pairs"].values())
     alike = "; ".join(f"{' and '.join(found['patients'])} look like one person" for found in patients["alike"])
-    known = f"{patients['n']:,} patients are known" if patients["known"] else "no patients are known"
     shortcuts = ", ".join(
-        f"{shortcut['name']} {shortcut['balanced_accuracy']:.0%} ({shortcut['low']:.0%} to {shortcut['high']:.0%})"
+        f"{shortcut['name']} {shortcut['balanced_accuracy']:.0%} ({_interval(shortcut, percent=True)})"
         for shortcut in report["shortcuts"]
         if shortcut["named"]
     )
     chance = f" (chance {report['shortcuts'][0]['chance']:.0%})" if report["shortcuts"] else ""
-    shift = "; ".join(f"{found['split']} {found['auroc']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
-                      for found in report["shift"])  # fmt: skip
-    two = f"{len(labels['conflicts']):,} pairs of copies have two labels, {len(labels['errors']):,} labels are doubtful"
+    shift = "; ".join(f"{found['split']} {found['auroc']:.2f} ({_interval(found)})" for found in report["shift"])
+    too_narrow = "" if patients["known"] else "; patients unknown: intervals too narrow"
     lines = [
         f"{'; '.join(seen) or 'there is one split only'}.",
-        f"Pairs: {kinds}; {across:,} across splits. {known}{'; ' * bool(alike)}{alike}.".replace(". n", ". N"),
-        f"Balanced accuracy of trivial features alone{chance}: {shortcuts or 'none beats chance clearly'}.",
-        f"{two}." if "errors" in labels else "There is one class only.",
+        f"Pairs: {kinds}; {across:,} across splits. Patients: {_patients(patients)}{'; ' * bool(alike)}{alike}.",
+        f"Balanced accuracy of trivial features alone{chance}: {shortcuts or 'none beats chance clearly'}{too_narrow}.",
+        f"{_labels(labels)}." if "errors" in labels else "There is one class only.",
         f"AUROC of telling a split from train (none is 0.50): {shift or 'there is no other split'}.",
     ]
     return "\n".join([*(f"- {line[0].upper()}{line[1:]}" for line in lines), ""])
@@ -88,19 +143,31 @@ def planted_text(rows: list[dict[str, Any]]) -> str:
     """Return how many planted copies were found as a table for the terminal, a line a strength."""
     lines = [f"{'kind':<15}{'strength':<15}{'n':>7}{'recall':>9}{'precision':>11}{'named':>8}"]
     for row in rows:
-        figures = f"{row['n']:>7,}{row['recall']:>9.3f}{row['precision']:>11.4f}{row['named']:>8.2f}"
+        figures = f"{row['n']:>7,}{row['recall']:>9.3f}{row['precision']:>11.4f}{row['named']:>8,}"
         lines.append(f"{row['kind']:<15}{row['strength']:<15}{figures}")
     return "\n".join(lines)
 
 
 def planted_markdown(rows: list[dict[str, Any]]) -> str:
-    """Return how many planted copies were found as a Markdown table, a line a kind."""
-    lines = ["| kind | recall by strength | n | recall | precision |", "|---|---|---:|---:|---:|"]
+    """Return how many planted copies were found as a Markdown table, a line a kind, with 95 % intervals."""
+    lines = ["| kind | recall by strength | n | recall | precision | kind named |", "|---|---|---:|---:|---:|---:|"]
     for kind in dict.fromkeys(row["kind"] for row in rows):
         of_kind = [row for row in rows if row["kind"] == kind]
-        strengths = ", ".join(f"{row['strength']} {row['recall']:.2f}".strip() for row in of_kind)
-        names = ("n", "found", "pairs", "strangers")
-        n, found, pairs, strangers = (sum(row[name] for row in of_kind) for name in names)
-        precision = f"{1 - strangers / pairs:.4f}" if pairs else "no pairs"
-        lines.append(f"| {kind} | {strengths} | {n:,} | {found / max(1, n):.3f} | {precision} |")
+        strengths = ", ".join(f"{row['strength']} {float(row['recall']):.2f}".strip() for row in of_kind)
+        names = ("n", "found", "pairs", "strangers", "named")
+        n, found, pairs, strangers, named = (sum(int(row[name]) for row in of_kind) for name in names)
+        recall, precision = _share(found, n), _share(pairs - strangers, pairs)
+        whole = found if kind != NEIGHBOUR else pairs
+        lines.append(f"| {kind} | {strengths} | {n:,} | {recall} | {precision} | {named / max(1, whole):.2f} |")
     return "\n".join([*lines, ""])
+
+
+def _share(part: int, whole: int) -> str:
+    """Return a share with its exact 95 % interval (Clopper and Pearson 1934)."""
+    if not whole:
+        return "none"
+    from scipy.stats import beta
+
+    low = beta.ppf(0.025, part, whole - part + 1) if part else 0.0
+    high = beta.ppf(0.975, part + 1, whole - part) if part < whole else 1.0
+    return f"{part / whole:.3f} ({low:.3f} to {high:.3f})"

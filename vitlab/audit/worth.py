@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.audit.baselines.bootstrap import mean_recall_interval
+from vitlab.audit.baselines.intervals import mean_recall_interval
 from vitlab.audit.copies.pairs import Pairs
 from vitlab.audit.images import Images
 from vitlab.audit.leaks import seen_in_training
@@ -21,15 +21,15 @@ class Score:
 
     Attributes:
         accuracy: Share of images, or of pictures, that were classified rightly.
-        low: Low end of the interval.
+        low: Low end of the interval; None below 10 groups.
         high: High end.
         n: Images, or pictures.
         n_groups: Groups that they come from.
     """
 
     accuracy: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
     n_groups: int
 
@@ -56,7 +56,7 @@ class Worth:
 
 
 def worth(
-    file: Path, *, paths: NDArray[Any], images: Images, pairs: Pairs, groups: NDArray[np.int64], seed: int
+    file: Path, *, paths: NDArray[Any], images: Images, pairs: Pairs, groups: NDArray[np.int64]
 ) -> list[Worth]:
     """Take a run's accuracy apart, for every split but train.
 
@@ -69,7 +69,6 @@ def worth(
         images: All images.
         pairs: All pairs.
         groups: Patients or copy groups, (N,).
-        seed: Of resampling.
 
     Raises:
         ValueError: The file is missing, no predictions.csv, or of other images.
@@ -96,7 +95,7 @@ def worth(
     identical, near, picture, of = seen.identical[rows], seen.near[rows], seen.picture[rows], groups[rows]
 
     def score(kept: NDArray[np.bool_], once: bool = False) -> Score | None:
-        return _score(correct[kept], picture[kept] if once else None, of[kept], seed)
+        return _score(correct[kept], picture[kept] if once else None, of[kept])
 
     found = []
     for part in SPLITS[1:]:
@@ -109,7 +108,7 @@ def worth(
 
 
 def _score(
-    correct: NDArray[np.bool_], picture: NDArray[np.int64] | None, groups: NDArray[np.int64], seed: int
+    correct: NDArray[np.bool_], picture: NDArray[np.int64] | None, groups: NDArray[np.int64]
 ) -> Score | None:
     """Return the accuracy; where pictures are given, the copies of one share its weight, whatever their labels."""
     if not len(correct):
@@ -120,7 +119,5 @@ def _score(
         weights = 1 / count[code]
     n = round(weights.sum())
     accuracy = float((correct * weights).sum() / n)
-    low, high = mean_recall_interval(
-        correct, np.zeros(len(correct), np.int64), groups, np.random.default_rng(seed), weights
-    )
+    low, high = mean_recall_interval(correct, np.zeros(len(correct), np.int64), groups, weights) or (None, None)
     return Score(accuracy, low, high, n, len(np.unique(groups)))

@@ -14,7 +14,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from vitlab.data.manifest import Manifest
 
 __all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "to_uint8"]
 VERSION = 1  # part of the key: raise it whenever a pixel changes
+_HINT = "free some, or set VITLAB_CACHE or data.cache_dir to a folder elsewhere"
 _BLOCK = 32  # images a task: enough that handing out tasks costs nothing beside decoding
 _NAMED = 10  # unreadable files named in a message; cache.json has them all
 
@@ -96,7 +97,8 @@ def build_cache(
     if cache is None:
         temporary = base / f"{folder.name}.{uuid.uuid4().hex}.tmp"
         try:
-            _reserve(temporary, shape)
+            _forget_killed(base)
+            reserve(temporary / "images.npy", shape, hint=_HINT)
             failures = _decode_all(manifest.path, temporary / "images.npy", shape, fit, decode)
             if failures and (on_error == "raise" or len(failures) == len(manifest)):
                 raise ValueError(_failure_line([(manifest.path[row], why) for row, why in failures], len(manifest)))
@@ -163,31 +165,57 @@ def _open(folder: Path, shape: tuple[int, ...], manifest: Manifest) -> ImageCach
     return ImageCache(images, ok, [(manifest.path[row], why) for row, why in listed], folder)
 
 
-def _reserve(folder: Path, shape: tuple[int, ...]) -> None:
-    """Make the folder and an empty images.npy, its blocks reserved: a full disk shows here, not as a crash later."""
-    needed = int(np.prod(shape))
-    hint = "free some, or set VITLAB_CACHE or data.cache_dir to a folder elsewhere"
+def reserve(path: Path, shape: tuple[int, ...], hint: str = "free some, or set VITLAB_CACHE") -> NDArray[np.uint8]:
+    """Make an array on disk with its blocks reserved: a full disk shows here, as a message, not as a crash later.
+
+    A memory map alone has no blocks until it is written to, and where there are none left, that ends the process.
+
+    Args:
+        path: The .npy file; the folder that it lies in is made, and in messages stands for its parent.
+        shape: Of the array, uint8.
+        hint: What to do about it.
+
+    Returns:
+        The array, zeros, a writable memory map.
+
+    Raises:
+        OSError: The disk is full or not writable.
+    """
+    needed = int(np.prod(shape, dtype=np.int64))
+    place = path.parent.parent  # path.parent has a temporary name
     try:
-        folder.mkdir(parents=True)
-        for old in folder.parent.glob("*.tmp"):  # left by processes that were killed
-            if time.time() - old.stat().st_mtime > 7 * 86400:
-                shutil.rmtree(old, ignore_errors=True)
-        free = shutil.disk_usage(folder).free
-        if free < needed + 2**20:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < needed + 2**20:
             raise OSError(errno.ENOSPC, "no space left")
-        np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-        if hasattr(os, "posix_fallocate"):
-            with (folder / "images.npy").open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        with path.open("r+b") as file:
+            _fallocate(file.fileno())
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(folder.parent).free
+            free = shutil.disk_usage(place).free
             raise OSError(
-                f"the decoded images need {needed / 2**20:.0f} MiB in {folder.parent}, {free / 2**20:.0f} MiB are "
-                f"free: {hint}"
+                f"the decoded images need {needed / 2**20:.0f} MiB in {place}, {free / 2**20:.0f} MiB are free: {hint}"
             ) from None
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot reserve
-            raise OSError(f"cannot write decoded images to {folder.parent} ({error.strerror}): {hint}") from None
+        raise OSError(f"cannot write decoded images to {place} ({error.strerror}): {hint}") from None
+    return array
+
+
+def _fallocate(file: int) -> None:
+    """Reserve all blocks of an open file, where the system and the file system can."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, os.fstat(file).st_size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+
+
+def _forget_killed(base: Path) -> None:
+    """Remove what processes that were killed a week ago have left."""
+    for old in base.glob("*.tmp"):
+        with suppress(OSError):  # another process was first
+            if time.time() - old.stat().st_mtime > 7 * 86400:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _decode_all(

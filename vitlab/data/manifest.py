@@ -7,16 +7,16 @@ import csv
 import difflib
 import hashlib
 import io
-import os
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vitlab.atomic import replacing
 
 COLUMNS = ("path", "label", "patient_id", "split", "mask_path")
 SPLITS = ("train", "val", "test")  # or "": left out
@@ -128,7 +128,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path | str, root: Path | None = None, columns: Mapping[str, str] | None = None) -> "Manifest":
-        """Read a CSV file with a header, in UTF-8, with commas.
+        """Read a CSV file with a header, in UTF-8, with commas; names of files that are there may be of any bytes.
 
         Args:
             path: The file.
@@ -144,7 +144,11 @@ class Manifest:
         if not path.is_file():
             what = "is not a file" if path.exists() else "does not exist"
             raise FileNotFoundError(f"the manifest {path} {what}: give a CSV file with the columns path and label")
-        table = _read_csv(path)
+        root = Path(root) if root is not None else path.parent
+        try:
+            table = _read_csv(path)
+        except UnicodeDecodeError:
+            table = _read_any_names(path, root)
         renamed = dict(table)
         for ours, theirs in (columns or {}).items():
             if theirs not in table:
@@ -161,20 +165,17 @@ class Manifest:
                 )
         if not renamed["path"]:
             raise ValueError(f"the manifest {path} has no rows: add one line per image below the header")
-        return cls(renamed, root if root is not None else path.parent)
+        return cls(renamed, root)
 
     def write(self, path: Path | str) -> None:
         """Write a CSV file that `read` takes, the known columns first; a reader never sees half of it."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         known = {name: self.column(name) for name in COLUMNS}
-        try:
-            with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                for block in _csv_blocks({**known, **self.columns}):
-                    file.write(block)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with (
+            replacing(Path(path)) as temporary,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        ):
+            for block in _csv_blocks({**known, **self.columns}):
+                file.write(block)
 
     def check(self, *, for_training: bool = True) -> None:
         """Raise where nothing could be trained on this manifest, or nothing evaluated.
@@ -249,10 +250,23 @@ def _csv_blocks(columns: Mapping[str, NDArray[Any]], rows: int = 65536) -> Itera
         yield buffer.getvalue()
 
 
-def _read_csv(path: Path) -> dict[str, list[str]]:
+def _read_any_names(path: Path, root: Path) -> dict[str, list[str]]:
+    """Return the columns of a CSV file in which all that is not UTF-8 names a file that is there, as `write` does."""
+    refusal = ValueError(f"the manifest {path} is not text in UTF-8: save it as CSV UTF-8")
+    try:
+        table = _read_csv(path, errors="surrogateescape")
+        values = {value for values in (table, *table.values()) for value in values}
+    except ValueError:
+        raise refusal from None
+    if not all((root / value).is_file() for value in values if value.encode(errors="ignore").decode() != value):
+        raise refusal
+    return table
+
+
+def _read_csv(path: Path, errors: Literal["strict", "surrogateescape"] = "strict") -> dict[str, list[str]]:
     """Return the columns of a CSV file, with the lines that are wrong named."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets write a byte order mark
+        with path.open(encoding="utf-8-sig", errors=errors, newline="") as file:  # -sig: spreadsheets write a mark
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
             if not header:
@@ -270,8 +284,6 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
                         f"the manifest {path} has {len(row)} values in line {reader.line_num}, but {len(header)} "
                         "columns: put values that hold a comma in double quotes"
                     )
-    except UnicodeDecodeError:
-        raise ValueError(f"the manifest {path} is not text in UTF-8: save it as CSV UTF-8") from None
     except csv.Error as error:
         raise ValueError(f"the manifest {path} is not a CSV file: {error} in line {reader.line_num}") from None
     values = zip(*rows, strict=True) if rows else ([] for _ in header)

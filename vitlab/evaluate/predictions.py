@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vitlab.atomic import replacing
+
 SPLITS = ("train", "val", "test")  # or "": an image that this run left unused
 COLUMNS = ("split", "index", "path", "patient_id", "label")
 PREFIX = "prob_"
@@ -125,19 +127,16 @@ def write_predictions(
     """
     columns: dict[str, Any] = {"label": label, "index": index, "split": split, "path": path_column}
     predictions = Predictions(list(classes), probs, patient_id=patient_id, **columns)  # type: ignore[arg-type]
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     show = "{:.9g}".format if predictions.probs.dtype == np.float32 else repr
     cells = ([show(value) for value in column.tolist()] for column in predictions.probs.T)
     text = (getattr(predictions, name).tolist() for name in COLUMNS)
-    try:
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*COLUMNS, *(PREFIX + name for name in predictions.classes)])
-            writer.writerows(zip(*text, *cells, strict=True))
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(Path(path)) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, *(PREFIX + name for name in predictions.classes)])
+        writer.writerows(zip(*text, *cells, strict=True))
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Predictions:

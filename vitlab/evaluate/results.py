@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import warnings
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+
+from vitlab.atomic import write_text
 
 SCHEMA = 1
 PACKAGES = ("vitlab", "torch", "torchvision", "timm", "lightning", "lightly", "torchmetrics", "numpy", "jsonargparse")
@@ -28,9 +29,7 @@ def write_results(folder: Path, results: dict[str, Any]) -> Path:
     """
     path = folder / "results.json"
     record = {"schema": SCHEMA, **results, "versions": versions(), "git_commit": git_commit()}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(record, indent=1, allow_nan=False, default=str) + "\n")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(record, indent=1, allow_nan=False, default=str) + "\n")
     return path
 
 

@@ -3,7 +3,6 @@
 import difflib
 import inspect
 import json
-import os
 import urllib.error
 import urllib.request
 import warnings
@@ -17,6 +16,8 @@ from timm.layers import resample_abs_pos_embed
 from timm.models import get_pretrained_cfg
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
+
+from vitlab.atomic import replacing
 
 Kwargs = dict[str, Any]
 
@@ -206,10 +207,8 @@ def save_backbone(module: nn.Module, path: Path, metadata: Kwargs | None = None)
     """
     state = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
     facts = {"recipe": module.recipe, **(metadata or {})}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    # safetensors' own writing to a file closes it to all but its owner
-    temporary.write_bytes(save(state, metadata={key: json.dumps(value) for key, value in facts.items()}))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:  # safetensors' own writing to a file closes it to all but its owner
+        temporary.write_bytes(save(state, metadata={key: json.dumps(value) for key, value in facts.items()}))
 
 
 def load_backbone(module: nn.Module, path: str | Path) -> None:

@@ -1,8 +1,9 @@
 """Text put into pages by a script, so that no figure is typed by hand."""
 
-import os
 import sys
 from pathlib import Path
+
+from vitlab.atomic import write_text
 
 
 def insert(text: str, page: Path, mark: str) -> None:
@@ -33,10 +34,5 @@ def _around(page: Path, mark: str) -> tuple[str, str]:
 
 def replace(out: Path, text: str) -> None:
     """Write a file that a reader never sees half of, and say so."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(out, text)
     print(f"wrote {out}", file=sys.stderr)

@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from vitlab.audit import grouped_cv
+from vitlab.audit.baselines import grouped_cv
 from vitlab.audit.baselines.grouped_cv import (
     FOLDS,
     GroupedRidge,

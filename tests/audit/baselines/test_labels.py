@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 from vitlab.audit.baselines.labels import class_balance, label_errors, patients_with_two_classes
+from vitlab.audit.images import read_images
+from vitlab.audit.memo import Memo
+from vitlab.data.sources import Csv
 
 
 def disc_of_class(patient, pixels):
@@ -22,6 +25,7 @@ def test_planted_errors_are_found_and_few_others(clustered):
     recall, precision = np.isin(wrong, rows).mean(), np.isin(rows, wrong).mean()
     assert recall >= 0.7 and precision >= 0.9, (recall, precision)
     assert found.balanced_accuracy > 0.9
+    assert found.expected < 5  # images of this kind are easy: what is doubted is wrong
     names = np.array(["dark", "bright"])
     assert all(e.given == names[targets[e.row]] and e.suggested == names[clean[e.row]] for e in found.errors)
     confidence = [error.self_confidence for error in found.errors]
@@ -38,7 +42,26 @@ def test_where_images_say_nothing_of_the_class_nothing_is_doubted(clustered):
     targets = np.random.default_rng(1).integers(0, 2, 60)[groups]
     found = label_errors(images, targets, groups, classes=["a", "b"], seed=0)
     assert found.balanced_accuracy == pytest.approx(0.5, abs=0.2)
-    assert len(found.errors) <= 0.02 * len(groups)
+    assert len(found.errors) <= 0.02 * len(groups) and found.expected <= 0.02 * len(groups)
+
+
+def test_the_number_expected_by_chance_is_near_and_wrong_labels_exceed_it(data_root, tmp_path):
+    """Real slices are hard: a fiftieth or so of right labels is doubted, and none of that is an error."""
+    source = Csv(root=str(data_root / "cheng"), columns={"patient_id": "patient_base"})
+    manifest = source.manifest()
+    manifest = manifest.where(np.arange(0, len(manifest), 2))
+    images = read_images(manifest, source.decode, Memo(manifest, tmp_path / "memo"))
+    groups = np.unique(manifest.patient_id.astype(str), return_inverse=True)[1]
+    clean = label_errors(images, manifest.targets, groups, classes=manifest.classes, seed=0)
+    assert 0.5 < len(clean.errors) / clean.expected < 1.5
+    rng = np.random.default_rng(0)
+    wrong = rng.choice(len(manifest), len(manifest) // 20, replace=False)
+    targets = manifest.targets.copy()
+    targets[wrong] = (targets[wrong] + rng.integers(1, 3, len(wrong))) % 3
+    planted = label_errors(images, targets, groups, classes=manifest.classes, seed=0)
+    assert planted.expected < 1.6 * clean.expected  # wrong labels are no reason to expect more doubts
+    assert len(planted.errors) > 1.6 * planted.expected
+    assert np.isin(wrong, [error.row for error in planted.errors]).mean() > 0.5
 
 
 def test_unlabelled_rare_and_broken_images_are_not_judged(clustered):
@@ -50,7 +73,7 @@ def test_unlabelled_rare_and_broken_images_are_not_judged(clustered):
     found = label_errors(images, targets, groups, classes=["dark", "bright", "rare"], seed=0)
     assert found.balanced_accuracy > 0.9 and not {groups[e.row] for e in found.errors} & {0, 1, 2, 7, 8}
     none = label_errors(images, np.zeros(len(groups), int), groups, classes=["dark"], seed=0)
-    assert none.errors == [] and np.isnan(none.balanced_accuracy)
+    assert none.errors == [] and np.isnan([none.balanced_accuracy, none.expected]).all()
 
 
 def test_class_balance_and_patients_of_two_classes():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vitlab.audit.copies.candidates import find_candidates
+from vitlab.audit.copies.candidates import CandidateIndex
 from vitlab.audit.copies.descriptors import GRID, Whitening, hypotheses, shrink, turned
 from vitlab.audit.copies.registration import register, turn_images, warp
 from vitlab.data.decode import open_image
@@ -75,7 +75,9 @@ def test_candidates_hold_planted_copies_by_either_index(slices, monkeypatch, exh
     ])  # fmt: skip
     noise = np.random.default_rng(0).normal(0, 25, (200, 96, 96)).cumsum(1).cumsum(2)
     noise = (255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
-    found = find_candidates(np.concatenate([slices, flipped, cropped, noise]), each=6, name="searching")
+    squares = np.concatenate([noise[:7], slices, flipped, cropped, noise])  # the first are not searched
+    rows = np.arange(7, len(squares))
+    found = CandidateIndex(squares, rows).search(np.arange(len(rows)), each=6, name="searching")
     linked = set(zip(found.source.tolist(), found.copy.tolist(), strict=True))
     for start in (60, 70):
         hits = sum((row, start + row) in linked or (start + row, row) in linked for row in range(10))

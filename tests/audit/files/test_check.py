@@ -47,7 +47,8 @@ def made(tmp_path):
 
 def run(source, memo, manifest=None):
     manifest = manifest if manifest is not None else source.manifest()
-    return check_files(manifest, read_images(manifest, source.decode, Memo(manifest, base=memo)), source.read_mask)
+    memo = Memo(manifest, base=memo)
+    return check_files(manifest, read_images(manifest, source.decode, memo), source.read_mask, memo)
 
 
 def kinds(findings):
@@ -78,6 +79,23 @@ def test_many_unreadable_files_are_said_once(made):
     found = check()
     assert kinds(found) == [("unreadable", "")]
     assert "40 of 120" in found[0].detail and "images/000.png" in found[0].detail
+
+
+@pytest.mark.parametrize(("total", "broken"), [(30, 30), (1200, 1100)])
+def test_a_set_of_which_little_or_nothing_can_be_read_is_said_to_be_one(tmp_path, total, broken):
+    (tmp_path / "a").mkdir()
+    for number in range(total):
+        if number < broken:
+            (tmp_path / f"a/{number:04}.png").write_bytes(b"no image")
+        else:
+            Image.fromarray(picture(number)[0]).save(tmp_path / f"a/{number:04}.png")
+    Image.new("L", (SIDE, SIDE), 9).save(tmp_path / f"a/{total:04}.png")
+    source = ImageFolder(str(tmp_path))
+    manifest = source.manifest()
+    found = run(source, tmp_path / "memo", manifest.where(np.arange(total)))
+    assert kinds(found) == [("unreadable", "")] and f"in {broken:,} of {total:,} cases" in found[0].detail
+    found = run(source, tmp_path / "memo", manifest)
+    assert kinds(found) == [("unreadable", ""), ("blank", f"a/{total:04}.png")]
 
 
 def test_blank_images_are_named_and_dim_ones_not(made):

@@ -12,7 +12,7 @@ SECTIONS = ["splits", "worth", "patients", "kinds", "shortcuts", "shift", "files
     ("change", "gone"),
     [
         ({"classes": [], "labels": {"balance": {}}, "shortcuts": []}, {"labels", "shortcuts"}),
-        ({"splits": {}, "shift": [], "leak": False}, {"shift"}),
+        ({"test": None, "shift": [], "leak": False}, {"shift"}),
         ({"worth": None}, {"worth"}),
         ({"shortcuts": [], "shift": [], "files": [], "worth": []}, set()),
         ({"patients": {"known": False, "n": 0, "groups": 70, "across_splits": [], "alike": []}}, set()),
@@ -66,3 +66,25 @@ def test_prints_without_controls(site, opened, report):
         assert not page.locator("#filter").is_visible()
         assert page.locator(".pair").first.is_visible()
         assert page.locator(".scroll").first.evaluate("box => getComputedStyle(box).overflowX") == "visible"
+
+
+def test_what_could_not_be_tested_or_estimated_is_said(site, opened, report):
+    report["patients"]["known"] = False
+    for found in (report["shortcuts"][0], report["shift"][0], report["worth"][0]["all"]):
+        found["low"] = found["high"] = None
+    with opened(site.write(report)) as page:
+        for section, value in (("shortcuts", "0.720"), ("shift", "0.710"), ("worth", "0.910")):
+            row = page.locator(f"#{section} tbody tr").first
+            assert f"{value} (too few groups for an interval)" in row.inner_text()
+            assert row.locator("circle").count() == 1 and row.locator("line.range").count() == 0
+        untested = page.locator("#shortcuts tbody").nth(1).inner_text()
+        assert all(found["column"] in untested and found["reason"] in untested for found in report["untested_columns"])
+        assert page.locator("main").inner_text().count("every interval on this page is too narrow") == 1
+        assert "about 1 would if every label were right" in page.locator("#labels").inner_text()
+    report["shortcuts"] = []
+    with opened(site.write(report)) as page:
+        assert "every interval on this page is too narrow" in page.locator("#shift").inner_text()
+    report["patients"]["known"], report["untested_columns"] = True, []
+    with opened(site.write(report)) as page:
+        shown = page.locator("main").inner_text()
+        assert "too narrow" not in shown and "Columns not tested" not in shown

@@ -39,7 +39,7 @@ def test_shares():
     assert "63.7 %" in share(251, 394)
     assert "&lt;0.1 %" in share(1, 30000)
     assert share(0, 0) == "0"
-    assert interval(0.5, None, None) == "0.500"
+    assert interval(0.5, None, None) == "0.500 (too few groups for an interval)"
     assert interval(0.5, 0.41, 0.6) == "0.500 (0.410 to 0.600)"
 
 
@@ -60,4 +60,4 @@ def test_dots_are_drawn_to_scale():
 def test_bars_are_drawn_to_scale():
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', bar([("a", 3), ("b", 1), ("c", 0)]))]
     assert widths == pytest.approx([195, 65, 0])
-    assert bar([("a", 0)])
+    assert re.findall(r'width="([\d.]+)"', bar([("a", 0)]))[1:] == ["0.00"]  # nothing of nothing: an empty bar

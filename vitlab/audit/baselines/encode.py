@@ -1,5 +1,6 @@
 """Encodings: simple values as features, so that a linear classifier can follow any relation. None sees the labels."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ from vitlab.audit.baselines.grouped_cv import FEWEST_GROUPS, Floats
 
 _BINS = 10
 _CATEGORIES = 40
+_DAY = re.compile(r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)(?!\d)")
+_YEAR_LAST = re.compile(r"\d\d?[-/.]\d\d?[-/.](\d{4})(?!\d)")  # which of the others is the month nobody can tell
+_AGE = re.compile(r"(\d{3})([DWMY])")  # of DICOM
+_A_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
 
 def bins(values: NDArray[np.float64]) -> Floats:
@@ -21,6 +26,26 @@ def bins(values: NDArray[np.float64]) -> Floats:
     place = np.digitize(filled, edges)
     columns = [filled, missing, *(place == number for number in range(len(edges) + 1))]
     return _varied(np.stack(columns, 1))
+
+
+def numbers(values: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Return values as numbers, dates and ages too in their order; not a number where they are none, (N,)."""
+    names, code = np.unique(values, return_inverse=True)
+    return np.array([_number(name) for name in names.tolist()], np.float64)[code]
+
+
+def _number(value: str) -> float:
+    if day := _DAY.match(value):
+        year, month, date = map(int, day.groups())
+        return year + (month - 1) / 12 + (date - 1) / 372
+    if last := _YEAR_LAST.match(value):
+        return float(last[1])
+    if age := _AGE.fullmatch(value):
+        return float(age[1]) / _A_YEAR[age[2]]
+    try:
+        return float(value)
+    except ValueError:
+        return float("nan")
 
 
 def one_hot(values: NDArray[Any], groups: NDArray[np.int64]) -> Floats:

@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.audit.baselines.appearance import Appearance
-from vitlab.audit.baselines.bootstrap import interval, resampled
 from vitlab.audit.baselines.grouped_cv import (
     FEWEST_GROUPS,
-    FOLDS,
     PERMUTATIONS,
     GroupedRidge,
     group_folds,
@@ -18,14 +16,16 @@ from vitlab.audit.baselines.grouped_cv import (
     sample_groups,
     stratified_auroc,
 )
+from vitlab.audit.baselines.intervals import UNKNOWN, auroc_interval, in_words
 from vitlab.audit.baselines.trivial import curved, file_features
 from vitlab.audit.images import Images
 from vitlab.data.manifest import SPLITS
 
-_P_VALUE = 0.05
-_EFFECT = 0.55  # area under the curve below which a shift, however sure, is of no account
+_P_VALUE = 0.05  # of all splits together; shortcuts have 5 % of their own
+# Area under the curve of a small effect, two normal distributions a fifth of their spread apart (Cohen 1988), is 0.556:
+# a smaller one is found in any two of several thousand images, and changes no score.
+_EFFECT = 0.55
 _COMPONENTS = 60
-_RESAMPLES = 300  # of the area, which costs more than a share
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Shift:
     Attributes:
         split: The other split.
         sentence: What was found, in words.
-        named: Whether they differ clearly: p-value at most 0.05, and an area of at least 0.55 with its interval above
-            0.5.
+        named: Whether they differ clearly: p-value at most 0.05, and an area of at least 0.55 with its interval, if
+            any, above 0.5.
         auroc: Area under the curve of the domain classifier, by group folds; 0.5 is no difference.
-        low: Low end of its 95 % interval, over groups.
+        low: Low end of its 95 % interval, over groups; None below 10 groups.
         high: High end.
         p_value: Share of permutations of the splits over groups that were told apart as well, times the splits tested.
         n: Images used.
@@ -49,14 +49,16 @@ class Shift:
     sentence: str
     named: bool
     auroc: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p_value: float
     n: int
     n_groups: int
 
 
-def split_shift(images: Images, split: NDArray[Any], groups: NDArray[np.int64], *, seed: int) -> list[Shift]:
+def split_shift(
+    images: Images, split: NDArray[Any], groups: NDArray[np.int64], *, patients_known: bool, seed: int
+) -> list[Shift]:
     """Compare every other split with training, by what images look like and how they are stored.
 
     A split of fewer than 5 groups is left out: a difference of a few patients is no shift.
@@ -65,14 +67,23 @@ def split_shift(images: Images, split: NDArray[Any], groups: NDArray[np.int64], 
         images: All images.
         split: Of each, (N,).
         groups: Patients or copy groups, (N,).
-        seed: Of sample, folds, permutations and resampling.
+        patients_known: Whether every group is a patient's; if not, the sentences say what that does to the figures.
+        seed: Of sample, folds and permutations.
     """
     sides = {part: np.unique(groups[(split == part) & images.ok]) for part in SPLITS}
     others = [part for part in SPLITS[1:] if min(len(sides[part]), len(sides["train"])) >= FEWEST_GROUPS]
-    return [_compare(images, split, groups, part, len(others), seed) for part in others]
+    return [_compare(images, split, groups, part, len(others), patients_known, seed) for part in others]
 
 
-def _compare(images: Images, split: NDArray[Any], groups: NDArray[np.int64], part: str, tests: int, seed: int) -> Shift:
+def _compare(
+    images: Images,
+    split: NDArray[Any],
+    groups: NDArray[np.int64],
+    part: str,
+    tests: int,
+    patients_known: bool,
+    seed: int,
+) -> Shift:
     rng = np.random.default_rng(seed)
     sides = np.select([~images.ok, split == "train", split == part], [-1, 0, 1], -1)
     rows = sample_groups(sides, groups, rng)
@@ -84,35 +95,14 @@ def _compare(images: Images, split: NDArray[Any], groups: NDArray[np.int64], par
     labels = permuted(y, of, PERMUTATIONS, rng)
     scores = GroupedRidge(features, fold).predict(labels.T.astype(np.float32))
     areas = stratified_auroc(scores, labels.T, fold)
-    low, high = _interval(scores[:, 0], y, fold, of, rng)
+    ends = auroc_interval(scores[:, 0], y, fold, of)
     area = float(areas[0])
     p_value = min(1.0, tests * float((areas >= area - 1e-12).mean()))
-    named = p_value <= _P_VALUE and low > 0.5 and area >= _EFFECT
+    named = p_value <= _P_VALUE and (ends is None or ends[0] > 0.5) and area >= _EFFECT
     sentence = (
         f"{part} {'can' if named else 'cannot clearly'} be told from train: AUROC {area:.2f} "
-        f"({low:.2f} to {high:.2f}, none is 0.50, p {p_value:.3f})"
+        f"({in_words(ends)}, none is 0.50, p {p_value:.3f}){'' if patients_known else UNKNOWN}"
     )
+    low, high = ends or (None, None)
     return Shift(part, sentence, named, area, low, high, p_value, len(rows), len(np.unique(of)))
 
-
-def _interval(
-    scores: NDArray[Any],
-    y: NDArray[np.int64],
-    fold: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Return the 95 % interval of the stratified area over groups, with images counted as often as their group."""
-    code = np.unique(groups, return_inverse=True)[1]
-    folds = [np.flatnonzero(fold == number) for number in range(FOLDS)]
-    orders = [rows[np.argsort(scores[rows], kind="stable")] for rows in folds]
-    areas = []
-    for drawn in resampled(int(code.max()) + 1, rng, _RESAMPLES):
-        right, pairs = np.zeros(len(drawn)), np.zeros(len(drawn))
-        for order in orders:
-            weight = drawn[:, code[order]].astype(np.float64)
-            ones, zeros = weight * (y[order] == 1), weight * (y[order] == 0)
-            right += (ones * np.cumsum(zeros, 1)).sum(1)
-            pairs += ones.sum(1) * zeros.sum(1)
-        areas.append(np.where(pairs > 0, right / np.where(pairs > 0, pairs, 1), np.nan))
-    return interval(np.concatenate(areas))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.audit.copies.pairs import COPY, NEIGHBOUR
 from vitlab.audit.images import Images
 
 # What counts as a change, and not as what is left of re-compression and registration.
@@ -58,7 +57,6 @@ def name_change(
     turn: NDArray[np.int64],
     maps: NDArray[Any],
     light: NDArray[Any],
-    score: NDArray[Any],
 ) -> NDArray[Any]:
     """Name what was done to the one image to get the other: the first change in the order below that is measured.
 
@@ -69,10 +67,9 @@ def name_change(
         turn: Flip and quarter turn of the source, (P,).
         maps: From the copy's content to the turned source's, (P, 2, 3).
         light: Gain and offset, (P, 2).
-        score: Correlation of the detail, (P,).
 
     Returns:
-        One of `pairs.KINDS` each, (P,).
+        One of `pairs.COPIES` each, (P,).
     """
     boxes = images.box.astype(np.float64)
     whole = _into_box(_turn_boxes(boxes[source], turn)) @ _homogeneous(maps) @ np.linalg.inv(_into_box(boxes[copy]))
@@ -86,7 +83,6 @@ def name_change(
     resized = np.abs(of_source / sides[copy] - 1).max(1) > 0.01
     quarter = np.isin(turn, (3, 5, 6))
     tests = [
-        (score < COPY, NEIGHBOUR),
         (quarter, "turned"),
         (turn != 0, "flipped"),
         (np.abs(angle) > _DEGREES, "rotated"),

@@ -1,4 +1,4 @@
-"""Planting: copies of a set's own images, made in known ways, and how many of them the search for copies finds."""
+"""Planting: copies of a set's own images, made in known ways."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vitlab.audit.copies.pairs import NEIGHBOUR, Pairs
-from vitlab.audit.copies.search import find_pairs
-from vitlab.audit.images import read_images
-from vitlab.audit.memo import Memo
-from vitlab.data.decode import Decoded, open_image, to_pixels
+from vitlab.audit.content import to_eight_bits
+from vitlab.data.decode import Decoded, to_pixels
 from vitlab.data.manifest import Manifest
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -98,7 +95,7 @@ class Planted:
     """A manifest with planted copies behind its own rows.
 
     Attributes:
-        manifest: The set's rows, then the copies, each with the label and patient of its original; absolute paths.
+        manifest: The set's rows as train, then the copies as test, with the label and patient of their original.
         original: Row that each image shows, its own for the set's rows, (N,).
         fault: Place in FAULTS of each image, -1 for the set's rows, (N,).
     """
@@ -125,126 +122,43 @@ def plant(
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [str(manifest.root.resolve() / path) for path in manifest.path]
+    paths = manifest.path.tolist()
     original, fault = list(range(len(manifest))), [-1] * len(manifest)
     order = rng.permutation(len(manifest))
     drawn = 0
     for number, (_, _, change, quality) in enumerate(FAULTS):
         done = 0
         # One copy an image while there are images that have none: many copies of one crowd each other out.
-        for row in np.roll(order, -drawn):
+        for row in np.roll(order, -drawn).tolist():
             if done == min(each, len(manifest)):
                 break
             drawn += 1
+            path = folder / f"{number:02d}-{row:07d}{'.png' if quality == 0 else '.jpg'}"
+            file = manifest.root / manifest.path[row]
+            if quality is None:
+                if not file.is_file():
+                    continue  # a member of a container has no bytes of its own
+                path = path.with_suffix(file.suffix)
             try:
-                image = _picture(decode(str(manifest.path[row])))
-                path = folder / f"{number:02d}-{row:07d}{'.png' if quality == 0 else '.jpg'}"
+                image = Image.fromarray(to_eight_bits(to_pixels(decode(str(manifest.path[row])))))
                 if quality is None:
-                    path = path.with_suffix(Path(paths[row]).suffix)
-                    path.write_bytes(Path(paths[row]).read_bytes())
-                elif quality == 0:
-                    change(image, rng).save(path)
+                    path.write_bytes(file.read_bytes())
                 else:
-                    change(image, rng).save(path, quality=quality)
-            except (OSError, ValueError):  # unreadable, or a member of a container has no bytes of its own
+                    settings: dict[str, Any] = {"quality": quality} if quality else {}
+                    change(image, rng).save(path, **settings)
+            except Exception:  # decoders raise anything; the audit names what cannot be read
                 continue
             done += 1
             paths.append(str(path.resolve()))
-            original.append(int(row))
+            original.append(row)
             fault.append(number)
     if len(paths) == len(manifest):
         raise ValueError("no image of this set can be read, so that nothing can be planted")
     rows = np.array(original)
-    columns: dict[str, Any] = {"path": paths, "label": manifest.label[rows], "patient_id": manifest.patient_id[rows]}
-    return Planted(Manifest(columns), rows, np.array(fault))
-
-
-def _picture(image: Decoded) -> Image.Image:
-    pixels = to_pixels(image)
-    if pixels.dtype != np.uint8:
-        raise ValueError("16-bit images are not planted")
-    return Image.fromarray(pixels)
-
-
-def planted_table(
-    manifest: Manifest, decode: Callable[[str], Decoded], folder: Path, *, each: int, seed: int = 0
-) -> list[dict[str, Any]]:
-    """Plant copies, search for them as an audit does, and return how many are found, see `recall_and_precision`.
-
-    Args:
-        manifest: The set.
-        decode: Opens a path of the manifest.
-        folder: For the copies and all intermediate results; may be removed afterwards.
-        each: Copies of each fault.
-        seed: Of the draw and of the changes.
-
-    Raises:
-        ValueError: No image can be read.
-    """
-    planted = plant(manifest, decode, folder / "images", each=each, seed=seed)
-    memo = Memo(planted.manifest, folder / "memo")
-    return recall_and_precision(planted, find_pairs(read_images(planted.manifest, open_image, memo), memo))
-
-
-def recall_and_precision(planted: Planted, pairs: Pairs) -> list[dict[str, Any]]:
-    """Return how many copies of each fault are found, and how many pairs that they are in are true.
-
-    A pair is true where both show the same original or, with patient ids, the same patient; `strangers` counts the
-    others. With patient ids a last row tells how many neighbours are found: images of one patient that stand behind one
-    another in the manifest.
-
-    Args:
-        planted: What was planted.
-        pairs: What was found in it.
-
-    Returns:
-        One dict a fault: kind, strength, n, found, recall, pairs, strangers, precision, named (share of the found whose
-        kind is the planted one).
-    """
-    original, patient = planted.original, planted.manifest.patient_id
-    first, second = pairs.first, pairs.second
-    same = original[first] == original[second]
-    known = (patient[first] != "") & (patient[first] == patient[second])
-    rows = []
-    for number, (kind, strength, _, _) in enumerate(FAULTS):
-        copies = np.flatnonzero(planted.fault == number)
-        of_copies = (planted.fault[first] == number) | (planted.fault[second] == number)
-        straight = of_copies & ((first == original[second]) | (second == original[first]))
-        found = np.unique(np.where(planted.fault[first] == number, first, second)[straight])
-        right = straight & (pairs.kind == ("brightness" if kind == "contrast" else kind))
-        strangers = int((of_copies & ~same & ~known).sum())
-        total = int(of_copies.sum())
-        rows.append(
-            {
-                "kind": kind,
-                "strength": strength,
-                "n": len(copies),
-                "found": len(found),
-                "recall": len(found) / max(1, len(copies)),
-                "pairs": total,
-                "strangers": strangers,
-                "precision": 1 - strangers / total if total else 1.0,
-                "named": float(right.sum() / max(1, straight.sum())),
-            }
-        )
-    own = (planted.fault[first] < 0) & (planted.fault[second] < 0)
-    of_set = planted.fault < 0
-    following = np.flatnonzero(of_set[:-1] & of_set[1:] & (patient[:-1] == patient[1:]) & (patient[:-1] != ""))
-    if len(following):
-        linked = set(zip(first.tolist(), second.tolist(), strict=True))
-        found_next = sum((row, row + 1) in linked for row in following.tolist())
-        strangers, total = int((own & ~known).sum()), int(own.sum())
-        rows.append(
-            {
-                "kind": NEIGHBOUR,
-                "strength": "next image",
-                "n": len(following),
-                "found": found_next,
-                "recall": found_next / len(following),
-                "pairs": total,
-                "strangers": strangers,
-                "precision": 1 - strangers / total if total else 1.0,
-                "named": float((pairs.kind[own] == NEIGHBOUR).mean()) if total else 1.0,
-            }
-        )
-    return rows
+    columns: dict[str, Any] = {
+        "path": paths,
+        "label": manifest.label[rows],
+        "patient_id": manifest.patient_id[rows],
+        "split": np.where(np.array(fault) < 0, "train", "test").astype(object),
+    }
+    return Planted(Manifest(columns, manifest.root), rows, np.array(fault))

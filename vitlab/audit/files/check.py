@@ -15,18 +15,23 @@ from numpy.typing import NDArray
 from vitlab.audit.files.masks import check_masks
 from vitlab.audit.files.outliers import find_outliers
 from vitlab.audit.images import Images
+from vitlab.audit.memo import Memo
 from vitlab.data.manifest import Manifest
 
 Kind = Literal["unreadable", "blank", "size", "mode", "outlier", "text", "mask"]
 
 LEAST_TEXT: Final = 1  # marks: fewer were found in each of 6,328 slices without text, see vitlab.audit.files.text
-_COMMON = 0.2  # of the images: what so many share is a fact of the set
+# Choices, not measurements: a long list is not read.
+_COMMON = 0.2  # of the images: what so many share is a fact of the set, named once
 _FEW = 10  # images: so many are named one by one whatever their share
 _RARE = 0.01  # of the images: a size or mode this rare among one that most have is odd
 _LEAST = 20  # images: among fewer, no size or mode is odd
-_FENCE = 3.0  # quartile distances beyond the quartiles: Tukey's outer fence
 _SCALE, _ASPECT = 1.0, 0.6  # octaves: at least twice as large or small, or 1.5 times as wide or high, as usual
-_FLAT, _TAIL = 8, 0.005  # a blank image spans fewer gray levels, half a per cent at either end left out
+
+_FENCE = 3.0  # quartile distances beyond the quartiles: Tukey's outer fence (Exploratory Data Analysis, 1977)
+# Gray levels that a blank image spans, half a per cent at either end left out: each of 6,328 slices spans 76 or more.
+_FLAT, _TAIL = 8, 0.005
+_DEVIATION = 40  # gray levels: above it no image is flat, 255 * sqrt(2 * _TAIL) + _FLAT = 33.5; sorting fewer is faster
 _BLOCK = 1024  # images at a time: the squares are read from disk
 
 
@@ -52,13 +57,16 @@ class _Odd:
     detail: str
 
 
-def check_files(manifest: Manifest, images: Images, read_mask: Callable[[str], NDArray[np.bool_]]) -> list[Finding]:
+def check_files(
+    manifest: Manifest, images: Images, read_mask: Callable[[str], NDArray[np.bool_]], memo: Memo | None = None
+) -> list[Finding]:
     """Return what is odd, by kind, then by row; what is said of the whole set comes first in its kind.
 
     Args:
         manifest: Names images and masks.
         images: What the files hold.
         read_mask: Opens a mask_path, bool (H, W); called from several threads at once.
+        memo: Keeps what was read of masks; without one, they are read.
     """
     ok = images.ok
     blank = _blank(images)
@@ -82,7 +90,7 @@ def check_files(manifest: Manifest, images: Images, read_mask: Callable[[str], N
         _Odd(int(row), "the image holds what looks like burnt-in text", _text_detail(int(images.text[row])))
         for row in np.flatnonzero(ok & (images.text >= LEAST_TEXT))
     ]
-    masks = [_Odd(*fault) for fault in check_masks(manifest, images, read_mask)]
+    masks = [_Odd(*fault) for fault in check_masks(manifest, images, read_mask, memo)]
     of_masks = int((ok & (manifest.mask_path != "")).sum())
     return [
         *_tell("unreadable", unreadable, manifest, len(manifest)),
@@ -113,9 +121,10 @@ def _blank(images: Images) -> NDArray[np.bool_]:
     for start in range(0, len(images), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(images)))
         rows = rows[images.ok[rows]]
+        if not len(rows):
+            continue
         pixels = images.frames[rows].reshape(len(rows), -1)
-        # Sorting is slow, and a share of _TAIL at either end bounds the deviation: 255 * sqrt(2 * _TAIL) + _FLAT < 40.
-        calm = np.flatnonzero(pixels.std(1, dtype=np.float32) < 40) if len(rows) else rows
+        calm = np.flatnonzero(pixels.std(1, dtype=np.float32) < _DEVIATION)
         least = int(_TAIL * pixels.shape[1])
         ordered = np.partition(pixels[calm], (least, -1 - least), axis=1).astype(int)
         blank[rows[calm]] = ordered[:, -1 - least] - ordered[:, least] < _FLAT

@@ -4,6 +4,7 @@ import math
 from typing import Any, Final
 
 from vitlab.audit.baselines.shortcuts import ANATOMY
+from vitlab.audit.leaks import splits_of
 from vitlab.audit.page.leaks import LISTED, long, none
 from vitlab.audit.page.markup import Markup, dot, interval, join, scale, section, share, table, tag
 from vitlab.audit.page.pictures import Pictures
@@ -51,7 +52,29 @@ def shortcuts_section(report: dict[str, Any]) -> Markup | None:
         tag("p", "p: share of permutations of the labels in which any of these features did as well, so corrected for "
             "their number. Brightness, borders and surroundings may show the object after all: look before you blame.",
             class_="note") if rows else "",
+        _unknown(report) if rows else "",
+        _untested(report["untested_columns"]),
     )  # fmt: skip
+
+
+def _unknown(report: dict[str, Any]) -> Markup:
+    """Say once on the page what it does to every figure that patients are not known."""
+    if report["patients"]["known"]:
+        return Markup("")
+    return tag(
+        "p",
+        "Not every image has a patient id, so images of one patient count as independent unless they are copies: every "
+        "interval on this page is too narrow, and every p-value too small.",
+        class_="note",
+    )
+
+
+def _untested(untested: list[dict[str, Any]]) -> Markup:
+    if not untested:
+        return Markup("")
+    rows = [[found["column"], found["reason"]] for found in untested]
+    listed = table(("column", "why"), rows[:LISTED], caption="Columns of the manifest that were not tested", words=2)
+    return join([tag("h3", "Columns not tested"), long(listed, min(len(rows), LISTED), len(rows))])
 
 
 def labels_section(report: dict[str, Any], pictures: Pictures) -> Markup | None:
@@ -111,6 +134,7 @@ def _errors(labels: dict[str, Any], pictures: Pictures) -> Markup:
         f"The model that judged them has a balanced accuracy of {trust:.2f} on groups that it was not trained on: the "
         "weaker it is, the less its doubts mean."
     )
+    by_chance = f"about {labels['expected']:,.0f} would if every label were right, since some images are hard"
     if not errors:
         return join([title, none("None found."), tag("p", how, class_="note")])
     shown = [
@@ -122,8 +146,8 @@ def _errors(labels: dict[str, Any], pictures: Pictures) -> Markup:
     ]  # fmt: skip
     return join([
         title,
-        tag("p", f"{len(errors):,} images look like another class to a model that was not trained on them, most "
-            "doubtful first."),
+        tag("p", f"{len(errors):,} images look like another class to a model that was not trained on them; "
+            f"{by_chance}. The most doubtful come first."),
         tag("p", how, class_="note"),
         long(tag("ol", *shown, class_="doubtful"), len(shown), len(errors)),
     ])  # fmt: skip
@@ -145,7 +169,7 @@ def _two_classes(labels: dict[str, Any]) -> Markup:
 
 def shift_section(report: dict[str, Any]) -> Markup | None:
     """Show whether a classifier can tell the splits apart; None where there is one split only."""
-    if not report["splits"]:
+    if not splits_of(report):
         return None
     rows = []
     for found in report["shift"]:
@@ -164,6 +188,7 @@ def shift_section(report: dict[str, Any]) -> Markup | None:
         table(("split", scale("AUROC"), "differs clearly", "AUROC (95 % interval)", "p", "images (groups)"), rows,
               caption="How well a classifier tells each split from training; 0.5, the dashed line: not at all", words=3)
         if rows else none("Not tested: too few patients or groups of images in a split."),
+        _unknown(report) if rows and not report["shortcuts"] else "",
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from vitlab.audit.copies.pairs import EXACT, KINDS, NEIGHBOUR
+from vitlab.audit.leaks import splits_of
 from vitlab.audit.page.markup import (
     Markup,
     bar,
@@ -35,7 +36,7 @@ MEANINGS: Final = {
 
 def splits_section(report: dict[str, Any]) -> Markup:
     """Say how much of each split training has already shown."""
-    splits: dict[str, Any] = report["splits"]
+    splits = splits_of(report)
     title = "What training has already seen"
     if not splits:
         return section(

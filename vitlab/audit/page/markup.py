@@ -82,7 +82,9 @@ def share(number: int, whole: int) -> Markup:
 
 def interval(value: float, low: float | None, high: float | None) -> str:
     """Return a value with the ends of its interval in words."""
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    if low is None or high is None:
+        return f"{value:.3f} (too few groups for an interval)"
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def dot(value: float, low: float | None, high: float | None, *, reference: float | None, strong: bool) -> Markup:

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import os
-import uuid
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -11,8 +9,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from vitlab.atomic import write_text
 from vitlab.audit.copies.pairs import Pairs
 from vitlab.audit.images import Images
+from vitlab.audit.leaks import splits_of
 from vitlab.audit.page.findings import files_section, labels_section, shift_section, shortcuts_section
 from vitlab.audit.page.leaks import (
     kinds_section,
@@ -74,18 +74,13 @@ def write_page(
         data=page_data(shown, images, pictures, paths=paths, labels=labels, splits=splits),
         script=script,
     )
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, page)
 
 
 def _header(report: dict[str, Any]) -> Markup:
     if report["leak"]:
         style, word = "leak", "Leak found"
-    elif report["splits"]:
+    elif splits_of(report):
         style, word = "clean", "No leak found"
     else:
         style, word = "open", "One split only"
@@ -104,7 +99,7 @@ def _footer(report: dict[str, Any]) -> Markup:
     return join([
         tag("p", f"Made by vitlab {report['vitlab']} at {report['created']} of the manifest with SHA-256 "
             f"{report['manifest_sha256'][:16]}. All figures are in audit.json, all pairs in pairs.csv, beside this "
-            "page. Intervals are of 95 %, by resampling groups: patients, or copies where patients are unknown; "
+            "page. Intervals are of 95 %, over groups: patients, or copies where patients are unknown; "
             "p-values are of permutations, corrected for the number of tests within a section."),
         tag("p", "This page holds small pictures of the images: share it only where you may share those."),
     ])  # fmt: skip
