@@ -45,7 +45,7 @@ demo-cnn-simclr: demo-simclr
 		--model.weights=$(DEMO)/simclr/seed0/backbone.safetensors
 
 test: lint  ## lint, types and every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

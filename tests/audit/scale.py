@@ -58,7 +58,9 @@ def measure(phantom, size, folder):
     planted = plant(phantom, lambda path: open_image(phantom.root / path), folder / f"copies{size}", each=each)
     split = np.where(planted.fault < 0, phantom.split[planted.original], "test").astype(object)
     planted.manifest.with_columns(split=split).write(folder / "manifest.csv")
-    args = ["audit", "--data.source=Csv", f"--data.source.root={folder}", f"--out={folder / 'out'}"]
+    table = folder / "manifest.csv"
+    source = ["--data.source=Csv", f"--data.source.root={phantom.root}", f"--data.source.manifest={table}"]
+    args = ["audit", *source, f"--out={folder / 'out'}"]
     environment = {**os.environ, "VITLAB_CACHE": str(folder / "cache")}
     start = time.perf_counter()
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+import time
 from collections import Counter
 
 import numpy as np
@@ -19,7 +20,9 @@ def published(data_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("brain_tumor_mri")
     root = f"--data.source.root={data_root / 'brain_tumor_mri'}"
     args = ["--config", "configs/data/brain_tumor_mri.yaml", root, "--out", str(out)]
+    start = time.perf_counter()
     assert main(["audit", *args, "--repair", str(out / "repaired.csv"), "--fail-on", "leak"]) == 1
+    (out / "seconds").write_text(str(time.perf_counter() - start))
     return out
 
 
@@ -43,6 +46,11 @@ def test_figures_of_brain_tumor_mri_are_those_of_a_plain_count(published, data_r
     assert (found["unseen"], found["unseen_distinct"]) == (len(unseen), len(set(unseen)))
     assert sum(part["n"] for part in found["by_class"].values()) == 394
     assert set(found["by_class"]) == {"glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor"}
+
+
+@pytest.mark.slow
+def test_it_takes_less_than_a_minute(published):
+    assert float((published / "seconds").read_text()) < 60  # 20 to 30 on one or two cores
 
 
 @pytest.mark.slow
@@ -151,6 +159,42 @@ def test_a_repaired_folder_is_clean_and_trains(leaky, tmp_path):
     ]) == 0  # fmt: skip
 
 
+def test_a_family_of_near_copies_ends_on_one_side(data_root, tmp_path):
+    rng = np.random.default_rng(0)
+    files = sorted((data_root / "cheng" / "images").iterdir())[::60]
+    for row, file in enumerate(files):
+        slice_ = np.asarray(Image.open(file).convert("L"))
+        for copy in range(16 if row == 0 else 1):
+            part = "test" if copy % 2 or row % 5 == 1 else "train"
+            folder = tmp_path / "set" / part / ("odd" if row % 2 else "even")
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = slice_ * rng.uniform(0.8, 1.1) + rng.normal(0, 3, slice_.shape)
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{row}-{copy}.png")
+    folder = ["--data.source=ImageFolder", f"--data.source.root={tmp_path / 'set'}"]
+    repaired = tmp_path / "repaired.csv"
+    assert main(["audit", *folder, f"--out={tmp_path / 'out'}", f"--repair={repaired}", "--drop=none"]) == 0
+    assert report(tmp_path / "out")["test"]["near_in_train"] == 8
+    table = ["--data.source=Csv", f"--data.source.root={tmp_path / 'set'}", f"--data.source.manifest={repaired}"]
+    assert main(["audit", *table, f"--out={tmp_path / 'again'}", "--fail-on=leak"]) == 0
+    again = report(tmp_path / "again")
+    assert again["n"] == len(files) + 15 and sum(kind["n"] for kind in again["pairs"].values()) == 16 * 15 / 2
+    assert again["patients"]["n"] == 0  # what stands in for patients is no patient
+
+
+def test_a_configuration_of_fit_serves_and_a_set_that_is_all_test_is_one_split(image_folder, tmp_path):
+    (tmp_path / "data.yaml").write_text(
+        f"data:\n  source: {{class_path: ImageFolder, init_args: {{root: {image_folder}}}}}\n  batch_size: 8\n"
+    )
+    assert main(["audit", f"--config={tmp_path / 'data.yaml'}", f"--out={tmp_path / 'out'}"]) == 0
+    assert report(tmp_path / "out")["splits_from"] == "published"
+    paths = sorted(path.relative_to(image_folder) for path in image_folder.rglob("*.png"))
+    table = tmp_path / "test.csv"
+    table.write_text("path,label,split\n" + "".join(f"{path},{path.parent.name},test\n" for path in paths))
+    args = ["--data.source=Csv", f"--data.source.root={image_folder}", f"--data.source.manifest={table}"]
+    assert main(["audit", *args, f"--out={tmp_path / 'test'}"]) == 0
+    assert report(tmp_path / "test")["test"]["n"] == len(paths)
+
+
 def test_one_class_one_split_and_no_labels_are_audited(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
@@ -178,6 +222,10 @@ MISTAKES = {
     "repair into nowhere": (["--config=configs/data/phantom.yaml", "--repair=no/where.csv"], "there is no folder"),
     "repair over a file": (["--config=configs/data/phantom.yaml", "--repair=constraints.csv"], "never overwritten"),
     "out is a file": (["--config=configs/data/phantom.yaml", "--out=constraints.csv"], "it is a file"),
+    "repair twice": (["--config=configs/data/phantom.yaml", "--repair=twice.csv"], "twice.changes.csv exists"),
+    "plant and repair": (["--config=configs/data/phantom.yaml", "--plant=3", "--repair=x.csv"], "leave out --repair"),
+    "no page": (["--config=configs/data/phantom.yaml", "--into=nowhere.md"], "there is no page"),
+    "repair of a container": (["--data.source=Torchvision", "--data.source.dataset=CIFAR10", "--repair=x.csv"], ""),
     "no predictions": (["--config=configs/data/phantom.yaml", "--predictions=none.csv"], "there is no none.csv"),
     "predictions of others": (["--predictions=others.csv"], "of other images"),
     "no predictions.csv": (["--predictions=constraints.csv"], "constraints.csv"),
@@ -188,6 +236,7 @@ MISTAKES = {
 def test_a_mistake_ends_in_one_line(mistake, image_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "constraints.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "twice.changes.csv").write_text("path,change,reason\n")
     header = "split,index,path,patient_id,label,prob_bottom,prob_top\n"
     (tmp_path / "others.csv").write_text(header + "train,0,elsewhere.png,,top,0.5,0.5\n")
     args, message = MISTAKES[mistake]

@@ -1,7 +1,9 @@
 """`python -m vitlab audit`: reads the images once, looks for what makes a result worthless, writes what it found."""
 
+import io
 import os
 import shlex
+import sys
 import tempfile
 import warnings
 from argparse import ArgumentError
@@ -36,6 +38,9 @@ def main(args: list[str]) -> int:
     Raises:
         ValueError: For a user's mistake, in one line.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may be any bytes
+            stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     settings = _settings(args)
     data: ImageDataModule = settings.data

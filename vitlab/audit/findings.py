@@ -70,6 +70,9 @@ def run_audit(
     memo = Memo(manifest, reader=type(source).__name__)
     images = read_images(manifest, source.decode, memo)
     source.close()
+    if not images.ok.any():
+        first = f"{manifest.path[0]} ({images.error[0]})"
+        raise ValueError(f"none of the {len(images):,} images of {manifest.root} can be read, first {first}")
     patients = published_patients(manifest)
     sides = np.unique([f"{a}\t{b}\t{c}" for a, b, c in zip(manifest.split, manifest.label, patients, strict=True)],
                       return_inverse=True)[1]  # fmt: skip
