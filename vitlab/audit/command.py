@@ -6,7 +6,7 @@ import shlex
 import sys
 import tempfile
 import warnings
-from argparse import ArgumentError
+from argparse import SUPPRESS, ArgumentError
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,11 @@ from vitlab.data.splits import assign_splits
 from vitlab.mistakes import explain
 from vitlab.report.insert import check_marks, insert
 
+# Settings of the data that change nothing in an audit: a configuration of `fit` may have them, the help does not.
+_UNUSED = {
+    "batch_size", "eval_batch_size", "label_fraction", "augment", "views", "num_workers", "on_error", "checkpoint",
+    "cache_dir", "image_size", "channels", "fit",
+}  # fmt: skip
 _OF_FILES = (Csv, ImageFolder, Phantom)  # sources whose images are files of their own
 
 
@@ -89,8 +94,10 @@ def _settings(args: list[str]) -> Any:
         "splits, before a model is trained on them. Writes audit.json, pairs.csv and audit.html.",
     )
     parser.add_argument("--config", action="config", help="YAML file such as configs/data/cheng.yaml")
-    # All of it, so that a configuration of `fit` serves; batches, augmentation and the like change nothing here.
     parser.add_class_arguments(ImageDataModule, "data")
+    for action in parser._actions:
+        if action.dest.startswith("data.") and action.dest.split(".")[1] in _UNUSED:
+            action.help = SUPPRESS
     parser.add_argument("--out", type=Path | None, default=None, help="folder to write; null is audits/<name>")
     parser.add_argument("--fail_on", "--fail-on", type=Literal["leak", "never"], default="never",
                         help="exit with 1 where images or patients are on two sides of a split")  # fmt: skip
