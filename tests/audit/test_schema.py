@@ -13,10 +13,10 @@ from vitlab.audit.baselines.labels import LabelError
 from vitlab.audit.baselines.metadata import Untested
 from vitlab.audit.baselines.shift import Shift
 from vitlab.audit.baselines.shortcuts import Shortcut
+from vitlab.audit.checks import SCHEMA_VERSION
 from vitlab.audit.command import main
 from vitlab.audit.copies.pairs import KINDS
 from vitlab.audit.files.check import Finding, Kind
-from vitlab.audit.findings import SCHEMA_VERSION
 from vitlab.audit.worth import Score, Worth
 
 REPO = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vitlab.audit.findings import Audit, run_audit
+from vitlab.audit.checks import Audit, run_audit
 from vitlab.audit.outputs import write_changes, write_json, write_pairs, write_planted
 from vitlab.audit.repair import Conflicts, Copies, repair
 from vitlab.audit.summary import planted_markdown, planted_text, summary, summary_markdown

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.atomic import write_text
+from vitlab.audit.checks import Audit
 from vitlab.audit.copies.pairs import worst_first
-from vitlab.audit.findings import Audit
 
 
 def write_json(audit: Audit, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Findings: all checks on one data set, and the report that they make."""
+"""The checks, one after another on one data set, and the report that they make."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
