@@ -49,16 +49,18 @@ def summary(report: dict[str, Any]) -> str:
     patients, labels = report["patients"], report["labels"]
     lines = [f"{report['data']}: {report['n']:,} images, {patients['groups']:,} groups"]
     lines += [*textwrap.wrap(report["verdict"], _LINE), ""]
-    lines.append(f"{'':<8}{'n':>8}{'identical':>11}{'near':>8}{'unseen':>8}{'distinct':>10}")
+    if splits_of(report):
+        lines.append(f"{'':<8}{'n':>8}{'identical':>11}{'near':>8}{'unseen':>8}{'distinct':>10}")
     for split, found in splits_of(report).items():
         numbers = (found["n"], found["identical_in_train"], found["near_in_train"], found["unseen"])
         widths = (8, 11, 8, 8)
         cells = "".join(f"{number:>{width},}" for number, width in zip(numbers, widths, strict=True))
         lines.append(f"{split:<8}{cells}{found['unseen_distinct']:>10,}")
+    lines.append("")
     if report["pairs"]:
         kinds = ", ".join(f"{kind} {found['n']:,}" for kind, found in report["pairs"].items())
         across = sum(found["across_splits"] for found in report["pairs"].values())
-        lines += ["", f"pairs: {kinds}; {across:,} across splits"]
+        lines.append(f"pairs: {kinds}; {across:,} across splits")
     lines.append(f"patients: {_patients(patients)}; {len(patients['across_splits']):,} on two sides")
     lines += [f"  {' and '.join(found['patients'])} look like one person ({found['pairs']:,} pairs)"
               for found in patients["alike"][:3]]  # fmt: skip
