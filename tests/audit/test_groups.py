@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from vitlab.audit.copies.pairs import Pairs
-from vitlab.audit.groups import find_groups, name_groups, patients_across, patients_alike
+from vitlab.audit.groups import (
+    find_groups,
+    known_patients,
+    name_groups,
+    patients_across,
+    patients_alike,
+    published_patients,
+)
 from vitlab.audit.images import Images
 from vitlab.audit.leaks import count_splits, seen_in_training
 from vitlab.data.manifest import Manifest
@@ -51,6 +58,15 @@ def test_pairs_between_two_patients_say_that_they_may_be_one():
     (one,) = found
     assert one["score"] == pytest.approx(0.9)
     assert one == {"patients": ["a", "b"], "pairs": 2, "score": one["score"], "splits": [["train"], ["test"]]}
+
+
+def test_after_a_repair_one_person_has_one_name_and_stand_ins_are_no_patients():
+    table = manifest(["a+b", "a+b", "group000001", "c"], ["train"] * 4).with_columns(
+        original_patient_id=["a", "b", "", "c"],
+        patient_id_origin=["copies", "copies", "copies", "published"],
+    )
+    assert known_patients(table).tolist() == ["a+b", "a+b", "", "c"]
+    assert published_patients(table).tolist() == ["a", "b", "", "c"]
 
 
 def images(digests):

@@ -16,7 +16,7 @@ from vitlab.audit.baselines.shortcuts import find_shortcuts
 from vitlab.audit.copies.pairs import KINDS, NEIGHBOUR, Pairs, across, conflicting
 from vitlab.audit.copies.search import find_pairs
 from vitlab.audit.files.check import check_files
-from vitlab.audit.groups import find_groups, patients_across, patients_alike, published_patients
+from vitlab.audit.groups import find_groups, known_patients, patients_across, patients_alike
 from vitlab.audit.images import Images, read_images
 from vitlab.audit.leaks import Seen, count_splits, seen_in_training
 from vitlab.audit.memo import Memo
@@ -73,7 +73,7 @@ def run_audit(
     if not images.ok.any():
         first = f"{manifest.path[0]} ({images.error[0]})"
         raise ValueError(f"none of the {len(images):,} images of {manifest.root} can be read, first {first}")
-    patients = published_patients(manifest)
+    patients = known_patients(manifest)
     sides = np.unique([f"{a}\t{b}\t{c}" for a, b, c in zip(manifest.split, manifest.label, patients, strict=True)],
                       return_inverse=True)[1]  # fmt: skip
     pairs = find_pairs(images, memo, sides)

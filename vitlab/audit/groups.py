@@ -25,6 +25,11 @@ def published_patients(manifest: Manifest) -> NDArray[Any]:
     return patients
 
 
+def known_patients(manifest: Manifest) -> NDArray[Any]:
+    """Return the patient of each row, by the one name that a repair gave two of one person, "" if unknown, (N,)."""
+    return np.where(published_patients(manifest) == "", "", manifest.patient_id).astype(object)
+
+
 def name_groups(published: NDArray[Any], groups: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return a patient_id for each row and where it comes from, one of ORIGINS, (N,) each.
 
