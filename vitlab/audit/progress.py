@@ -46,7 +46,11 @@ def in_threads(work: Callable[[slice], T], total: int, block: int, name: str) ->
     """
     blocks = [slice(start, min(start + block, total)) for start in range(0, total, block)]
     with ThreadPoolExecutor(cores()) as pool:
-        return list(stage(pool.map(work, blocks), len(blocks), name))
+        try:
+            return list(stage(pool.map(work, blocks), len(blocks), name))
+        except BaseException:  # Ctrl-C too: do not work off what is left
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @contextmanager
