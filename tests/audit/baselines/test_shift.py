@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from vitlab.audit.baselines.shift import split_shift
+from vitlab.audit.baselines.shift import split_shift, told_apart
 
 
 def split_of(groups, patients_known=True, seed=None):
@@ -45,3 +46,18 @@ def test_unknown_patients_are_said_in_the_sentence(clustered):
     split = np.where(groups < 10, "test", "train").astype(object)
     known, unknown = (split_shift(images, split, groups, patients_known=known, seed=0)[0] for known in (True, False))
     assert unknown.sentence == known.sentence + " (patients unknown: interval too narrow, p too small)"
+
+
+@pytest.mark.parametrize(
+    ("named", "ends", "words"),
+    [
+        (True, (0.6, 0.8), "test can be told from train"),
+        (True, None, "test can be told from train"),
+        (False, (0.51, 0.55), "test differs from train by little, if at all"),
+        (False, (0.4, 0.6), "test cannot clearly be told from train"),
+        (False, None, "test cannot clearly be told from train"),
+        (False, (0.3, 0.45), "test shows no shift from train (below 0.50"),
+    ],
+)
+def test_the_words_fit_the_interval(named, ends, words):
+    assert told_apart("test", named, ends).startswith(words)

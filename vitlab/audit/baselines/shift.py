@@ -16,7 +16,7 @@ from vitlab.audit.baselines.grouped_cv import (
     sample_groups,
     stratified_auroc,
 )
-from vitlab.audit.baselines.intervals import UNKNOWN, auroc_interval, in_words
+from vitlab.audit.baselines.intervals import UNKNOWN, Interval, auroc_interval, in_words
 from vitlab.audit.baselines.trivial import curved, file_features
 from vitlab.audit.images import Images
 from vitlab.data.manifest import SPLITS
@@ -100,9 +100,19 @@ def _compare(
     p_value = min(1.0, tests * float((areas >= area - 1e-12).mean()))
     named = p_value <= _P_VALUE and (ends is None or ends[0] > 0.5) and area >= _EFFECT
     sentence = (
-        f"{part} {'can' if named else 'cannot clearly'} be told from train: AUROC {area:.2f} "
+        f"{told_apart(part, named, ends)}: AUROC {area:.2f} "
         f"({in_words(ends)}, none is 0.50, p {p_value:.3f}){'' if patients_known else UNKNOWN}"
     )
     low, high = ends or (None, None)
     return Shift(part, sentence, named, area, low, high, p_value, len(rows), len(np.unique(of)))
 
+
+def told_apart(part: str, named: bool, ends: Interval) -> str:
+    """Say what the interval allows; wholly below 0.50 is no shift, which only makes a classifier right more often."""
+    if named:
+        return f"{part} can be told from train"
+    if ends is not None and ends[0] > 0.5:
+        return f"{part} differs from train by little, if at all"
+    if ends is not None and ends[1] < 0.5:
+        return f"{part} shows no shift from train (below 0.50: few groups, or splits matched on purpose)"
+    return f"{part} cannot clearly be told from train"
