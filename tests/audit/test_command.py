@@ -226,9 +226,13 @@ MISTAKES = {
     "plant and repair": (["--config=configs/data/phantom.yaml", "--plant=3", "--repair=x.csv"], "leave out --repair"),
     "no page": (["--config=configs/data/phantom.yaml", "--into=nowhere.md"], "there is no page"),
     "repair of a container": (["--data.source=Torchvision", "--data.source.dataset=CIFAR10", "--repair=x.csv"], ""),
-    "no predictions": (["--config=configs/data/phantom.yaml", "--predictions=none.csv"], "there is no none.csv"),
+    "out is empty": (["--config=configs/data/phantom.yaml", "--out="], "--out is empty: give a folder"),
+    "out in no real folder": (["--config=configs/data/phantom.yaml", "--out=/proc/x"], "cannot write --out /proc/x ("),
+    "out holds folders": (["--config=configs/data/phantom.yaml", "--out=taken"], "pairs.csv there is a folder"),
+    "no predictions": (["--predictions=none.csv"], "there is no none.csv for --predictions: give the predictions.csv"),
     "predictions of others": (["--predictions=others.csv"], "of other images"),
-    "no predictions.csv": (["--predictions=constraints.csv"], "constraints.csv"),
+    "no predictions.csv": (["--predictions=constraints.csv"], "constraints.csv is not a predictions file"),
+    "a folder without predictions": (["--predictions=taken"], "the folder taken has no predictions.csv"),
 }
 
 
@@ -239,11 +243,77 @@ def test_a_mistake_ends_in_one_line(mistake, image_folder, tmp_path, capsys, mon
     (tmp_path / "twice.changes.csv").write_text("path,change,reason\n")
     header = "split,index,path,patient_id,label,prob_bottom,prob_top\n"
     (tmp_path / "others.csv").write_text(header + "train,0,elsewhere.png,,top,0.5,0.5\n")
+    (tmp_path / "taken/pairs.csv").mkdir(parents=True)
     args, message = MISTAKES[mistake]
-    if mistake in ("predictions of others", "no predictions.csv"):
+    if "predictions" in mistake:
         args = [*args, "--data.source=ImageFolder", f"--data.source.root={image_folder}"]
     before = sorted(path.name for path in tmp_path.iterdir())
     assert main(["audit", *args]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitlab")]
-    assert len(lines) == 1 and message in lines[0], lines
+    shown = capsys.readouterr().err
+    lines = [line for line in shown.splitlines() if line.startswith("vitlab")]
+    assert len(lines) == 1 and message in lines[0] and "reading images" not in shown, lines
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.fixture
+def small_files():
+    """Return a function that lets this process write no file beyond a size: what a full disk does, without root."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [10, 20_000])  # nothing fits; pairs.csv does, the page does not
+def test_a_full_disk_leaves_the_earlier_results(size, leaky, tmp_path, capsys, small_files):
+    args = ["audit", "--data.source=ImageFolder", f"--data.source.root={leaky}", f"--out={tmp_path / 'out'}"]
+    assert main(args) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert len(before["pairs.csv"]) < 20_000 < len(before["audit.html"])
+    capsys.readouterr()
+    small_files(size)
+    assert main([*args, "--data.name=other"]) == 2
+    assert main([*args[:-1], f"--out={tmp_path / 'new/out'}"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitlab")]
+    assert all(f"cannot write --out {tmp_path}" in line and "File too large" in line for line in lines), lines
+    assert len(lines) == 2 and not (tmp_path / "new").exists()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize("data", [["--config=configs/data/phantom.yaml"], ["--data.source=ImageFolder"]])
+def test_a_cache_that_cannot_be_written_names_its_setting(data, image_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITLAB_CACHE", "/proc/x")
+    data += [f"--data.source.root={image_folder}"] * (data == ["--data.source=ImageFolder"])
+    assert main(["audit", *data, "--out=out"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitlab")]
+    assert "VITLAB_CACHE" in line and "/proc/x" in line and list(tmp_path.iterdir()) == []
+
+
+def test_labels_that_are_missing_and_the_folder_of_a_run_given_as_predictions(leaky, tmp_path, capsys):
+    rows = []
+    for number, path in enumerate(sorted(leaky.rglob("*.png"))):
+        part, label, _ = path.relative_to(leaky).parts
+        rows.append([str(path.relative_to(leaky)), "" if number % 9 == 0 else label, part])
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label,split\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    folder = tmp_path / "runs/discs/cnn/seed0"
+    folder.mkdir(parents=True)
+    lines = [f"{part},{at},{path},,{label},0.5,0.5\n" for at, (path, label, part) in enumerate(rows) if part == "test"]
+    header = "split,index,path,patient_id,label,prob_bottom,prob_top\n"
+    (folder / "predictions.csv").write_text(header + "".join(lines))
+    assert main([
+        "audit", "--data.source=Csv", f"--data.source.root={leaky}", f"--data.source.manifest={table}",
+        f"--out={tmp_path / 'out'}", f"--predictions={folder}",
+    ]) == 0  # fmt: skip
+    found, blank = report(tmp_path / "out"), [part for _, label, part in rows if not label]
+    assert found["labels"]["unlabelled"] == len(blank) > 0
+    for part in ("val", "test"):
+        assert found[part]["unlabelled"] == blank.count(part) > 0
+        assert found[part]["n"] == found[part]["unlabelled"] + sum(of["n"] for of in found[part]["by_class"].values())
+    shown = capsys.readouterr().out
+    assert f"{len(blank)} of {len(rows)} images have no label" in shown
+    assert f"{len(blank)} of {len(rows)} images have no label" in (tmp_path / "out/audit.html").read_text()
+    (value,) = found["worth"]
+    assert (value["name"], value["trained_on"]) == ("discs/cnn/seed0", "audit")
+    assert value["seen"]["n"] == 1 and "judged by this audit's training split: discs/cnn/seed0" in shown

@@ -52,12 +52,15 @@ def test_a_report_is_valid(report):
 @pytest.mark.parametrize(
     ("keys", "value"),
     [
-        (("schema",), 2),
+        (("schema",), 3),
         (("created",), "yesterday"),
         (("n",), 3.5),
         (("surplus",), 1),
         (("train",), {}),
         (("test", "unseen"), None),
+        (("test", "unlabelled"), -1),
+        (("labels", "unlabelled"), None),
+        (("worth", 0, "trained_on"), "nothing"),
         (("test", "by_class", "glioma", "unseen_distinct"), 3),
         (("pairs", "mirrored"), {"n": 1, "across_splits": 0, "across_labels": 0}),
         (("pairs", "flipped", "n"), 0),

@@ -1,7 +1,6 @@
 """`python -m vitlab audit`: reads the images once, looks for what makes a result worthless, writes what it found."""
 
 import io
-import os
 import shlex
 import sys
 import tempfile
@@ -12,9 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vitlab.atomic import check_writable, replacing_all
 from vitlab.audit.checks import Audit, run_audit
 from vitlab.audit.outputs import write_changes, write_json, write_pairs, write_planted
 from vitlab.audit.repair import Conflicts, Copies, repair
+from vitlab.audit.run import read_runs
 from vitlab.audit.summary import planted_markdown, planted_text, summary, summary_markdown
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.manifest import Manifest
@@ -28,6 +29,7 @@ _UNUSED = {
     "batch_size", "eval_batch_size", "label_fraction", "augment", "views", "num_workers", "on_error", "checkpoint",
     "cache_dir", "image_size", "channels", "fit",
 }  # fmt: skip
+_RESULTS = ("audit.json", "pairs.csv", "audit.html")
 _OF_FILES = (Csv, ImageFolder, Phantom)  # sources whose images are files of their own
 
 
@@ -50,7 +52,9 @@ def main(args: list[str]) -> int:
     settings = _settings(args)
     data: ImageDataModule = settings.data
     name = data.name or type(data.source).__name__
-    out = settings.out or Path("audits") / name
+    if settings.out == "":
+        raise ValueError("--out is empty: give a folder to write, or leave it out for audits/<name>")
+    out = Path(settings.out or Path("audits") / name)
     _check(settings, out, data.source)
     published = data.source.manifest()
     published.check(for_training=False)
@@ -60,21 +64,22 @@ def main(args: list[str]) -> int:
             insert(planted_markdown(rows), settings.into, settings.mark)
         return 0
     manifest, splits_from = _with_splits(published, data)
+    runs = read_runs(settings.predictions or [], manifest)
     audit = run_audit(
         manifest,
         data.source,
         name=name,
         splits_from=splits_from,
-        predictions=settings.predictions or [],
+        runs=runs,
         seed=data.split_settings["seed"],
     )
     from vitlab.audit.page import write_page
 
-    out.mkdir(parents=True, exist_ok=True)
-    write_pairs(audit, out / "pairs.csv")
-    columns = {"paths": manifest.path, "labels": manifest.label, "splits": manifest.split}
-    write_page(out / "audit.html", audit.report, audit.images, audit.pairs, **columns)
-    write_json(audit, out / "audit.json")  # last: who finds it finds the others
+    with replacing_all(out, _RESULTS, "--out") as (found, table, page):
+        write_pairs(audit, table)
+        columns = {"paths": manifest.path, "labels": manifest.label, "splits": manifest.split}
+        write_page(page, audit.report, audit.images, audit.pairs, **columns)
+        write_json(audit, found)
     print(summary(audit.report))
     print(f"\nlook at {out / 'audit.html'}; all pairs are in {out / 'pairs.csv'}")
     if settings.into is not None:
@@ -98,11 +103,11 @@ def _settings(args: list[str]) -> Any:
     for action in parser._actions:
         if action.dest.startswith("data.") and action.dest.split(".")[1] in _UNUSED:
             action.help = SUPPRESS
-    parser.add_argument("--out", type=Path | None, default=None, help="folder to write; null is audits/<name>")
+    parser.add_argument("--out", type=str | None, default=None, help="folder to write; null is audits/<name>")
     parser.add_argument("--fail_on", "--fail-on", type=Literal["leak", "never"], default="never",
                         help="exit with 1 where images or patients are on two sides of a split")  # fmt: skip
     parser.add_argument("--predictions", type=list[Path] | Path | None, default=None,
-                        help="predictions.csv of runs: what their accuracy is worth")  # fmt: skip
+                        help="predictions.csv of runs, or their folders: what their accuracy is worth")  # fmt: skip
     parser.add_argument("--repair", type=Path | None, default=None, help="manifest to write, without what leaks")
     parser.add_argument("--drop", type=Copies, default="exact",
                         help="copies that --repair drops: of equal pixels, near ones too, or none")  # fmt: skip
@@ -128,16 +133,13 @@ def _check(settings: Any, out: Path, source: Source) -> None:
     """Raise before the work where its results could not be written, or nothing could be read."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write --out {out}: it is a file, give a folder")
-    above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not os.access(above, os.W_OK):
-        raise ValueError(f"cannot write --out {out}: {above} is not writable, give another folder")
+    if taken := [name for name in _RESULTS if (out / name).is_dir()]:
+        raise ValueError(f"cannot write --out {out}: {taken[0]} there is a folder, give another one")
+    check_writable(out, "--out")
     if settings.plant < 0:
         raise ValueError(f"--plant {settings.plant}: give the number of copies of each kind, e.g. 100")
     if settings.plant and (given := [flag for flag in ("repair", "predictions") if getattr(settings, flag)]):
         raise ValueError(f"--plant measures the search and audits nothing: leave out --{given[0]}")
-    for file in settings.predictions or []:
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no {file} for --predictions: give the predictions.csv of a finished run")
     if settings.into is not None:
         check_marks(settings.into, settings.mark)
     if settings.repair is not None:
@@ -186,8 +188,8 @@ def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> l
 
     with tempfile.TemporaryDirectory(prefix="vitlab-planted-") as folder:
         rows = planted_table(manifest, data.source.decode, Path(folder), each=each, seed=data.split_settings["seed"])
-    out.mkdir(parents=True, exist_ok=True)
-    write_planted(rows, out / "planted.csv")
+    with replacing_all(out, ["planted.csv"], "--out") as (table,):
+        write_planted(rows, table)
     print(planted_text(rows))
     return rows
 
@@ -196,8 +198,9 @@ def _repair(published: Manifest, audit: Audit, target: Path, *, drop: Copies, co
     """Write the repaired manifest and the list of changes, and say how near it is to what was published."""
     found = repair(published, audit.pairs, audit.seen.picture, audit.images.ok, drop=drop, conflicts=conflicts)
     listed = _changes(target)
-    write_changes(found.changes, listed)
-    found.manifest.write(target)
+    with replacing_all(target.parent, [target.name, listed.name], "--repair") as (manifest, changes):
+        write_changes(found.changes, changes)
+        found.manifest.write(manifest)
     dropped = sum(change == "dropped" for _, change, _ in found.changes)
     sizes = ", ".join(f"{part} {before:,} -> {after:,}" for part, (before, after) in found.sizes.items())
     print(

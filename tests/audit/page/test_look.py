@@ -11,10 +11,10 @@ SECTIONS = ["splits", "worth", "patients", "kinds", "shortcuts", "shift", "files
 @pytest.mark.parametrize(
     ("change", "gone"),
     [
-        ({"classes": [], "labels": {"balance": {}}, "shortcuts": []}, {"labels", "shortcuts"}),
+        ({"classes": [], "labels": {"balance": {}, "unlabelled": 394}, "shortcuts": []}, {"labels", "shortcuts"}),
         ({"test": None, "shift": [], "leak": False}, {"shift"}),
         ({"worth": None}, {"worth"}),
-        ({"shortcuts": [], "shift": [], "files": [], "worth": []}, set()),
+        ({"shortcuts": [], "shift": [], "files": [], "worth": []}, {"worth"}),
         ({"patients": {"known": False, "n": 0, "groups": 70, "across_splits": [], "alike": []}}, set()),
     ],
     ids=["no labels", "one split", "no runs", "nothing found", "no patients"],

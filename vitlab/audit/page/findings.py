@@ -87,7 +87,7 @@ def labels_section(report: dict[str, Any], pictures: Pictures) -> Markup | None:
     labels = report["labels"]
     if not report["classes"]:
         return None
-    parts = [_balance(labels["balance"], report["classes"])]
+    parts = [_balance(labels["balance"], report["classes"]), _unlabelled(report)]
     if "errors" in labels:
         parts += [_conflicts(labels["conflicts"]), _errors(labels, pictures), _two_classes(labels)]
     return section(
@@ -102,6 +102,17 @@ def _balance(balance: dict[str, dict[str, int]], classes: list[str]) -> Markup:
         whole = sum(counts.values())
         rows.append([split or "no split", f"{whole:,}", *(share(counts.get(name, 0), whole) for name in classes)])
     return table(("split", "labelled", *classes), rows, caption="Class balance: images of each class by split")
+
+
+def _unlabelled(report: dict[str, Any]) -> Markup:
+    if not (number := report["labels"]["unlabelled"]):
+        return Markup("")
+    return tag(
+        "p",
+        f"{number:,} of {report['n']:,} images have no label: they are in no class here, and no label of theirs is "
+        "judged.",
+        class_="note",
+    )
 
 
 def _conflicts(conflicts: list[dict[str, Any]]) -> Markup:
