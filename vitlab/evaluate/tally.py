@@ -1,0 +1,181 @@
+"""Sums per patient from which every metric of every resample follows, without a loop over images.
+
+A resample gives each patient a weight. Accuracy, the confusion matrix, log loss and Brier score are sums over images,
+so a resample's are one matrix product away. AUROC and average precision depend on the images of each class below and
+above a score: counts per patient in bins of the score stand in for the order, and the calibration error's bins are
+those of the whole sample.
+
+Shapes: N units, P patients, K classes, Q score bins, E bins of confidence, B resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitlab.evaluate.metrics import (
+    CLASS_METRICS,
+    ECE_BINS,
+    Figures,
+    brier_scores,
+    class_metrics,
+    confusion_metrics,
+    log_losses,
+)
+
+SCORE_BINS = 64  # of 20 to 200, the least whose interval ends differ from the plain loop's by less than its own noise
+CHUNK = 256  # resamples at a time: bounds the memory of (B, K, K, Q)
+RANKING = ("auroc", "average_precision")
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Sums over the units of each patient.
+
+    Args:
+        sums: (P, K * K + 2 + E) confusion counts (truth, prediction), log losses, Brier scores, and correct minus
+            confidence per bin of confidence.
+        ranks: for each true class, the rows of the patients who have it and their (rows, K * Q) counts of units per
+            class score and bin; empty where nobody asked for a ranking.
+        k: classes.
+    """
+
+    sums: NDArray[np.float64]
+    ranks: list[tuple[NDArray[np.int64], NDArray[np.float32]]]
+    k: int
+
+    def figures(self, weights: NDArray[Any], names: Sequence[str]) -> Figures:
+        """Compute metrics of weighted patients.
+
+        Args:
+            weights: (B, P).
+            names: of `METRICS` and `CLASS_METRICS`.
+
+        Returns:
+            (B,) for each metric, (B, K) for each metric of classes; nan where there is none.
+        """
+        parts = [self._figures(weights[i : i + CHUNK], names) for i in range(0, len(weights), CHUNK)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    def _figures(self, weights: NDArray[Any], names: Sequence[str]) -> Figures:
+        totals = weights.astype(np.float64, copy=False) @ self.sums
+        found = from_sums(totals, self.k, names)
+        if self.ranks and not set(RANKING).isdisjoint(names):
+            found |= from_ranks(self.counts(weights))
+        return found
+
+    def counts(self, weights: NDArray[Any]) -> NDArray[np.float32]:
+        """Count the units of each true class in the bins of each class score: (B, P) -> (B, K, K, Q)."""
+        light = weights.astype(np.float32, copy=False)
+        return np.stack([(light[:, rows] @ bins).reshape(len(light), self.k, -1) for rows, bins in self.ranks], axis=1)
+
+
+def tally(
+    patient: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    probs: NDArray[np.float64],
+    patients: int,
+    names: Sequence[str],
+    *,
+    bins: int = SCORE_BINS,
+) -> Tally:
+    """Add up a run's predictions by patient.
+
+    Args:
+        patient: (N,) which patient each unit is of.
+        targets: (N,) class indices.
+        probs: (N, K) probabilities.
+        patients: P.
+        names: the metrics that will be asked for.
+        bins: Q at most; scores that take no more values than that are told apart exactly.
+    """
+    k, n = probs.shape[1], len(targets)
+    predicted, confidence = probs.argmax(1), probs.max(1)
+    columns = k * k + 2 + ECE_BINS
+    sums = np.zeros((patients, columns))
+    flat = sums.reshape(-1)
+    flat += np.bincount(patient * columns + targets * k + predicted, minlength=flat.size)
+    sums[:, k * k] = np.bincount(patient, log_losses(probs, targets), patients)
+    sums[:, k * k + 1] = np.bincount(patient, brier_scores(probs, targets), patients)
+    # The bins of metrics.calibration_error: of equal mass, in the order of confidence.
+    bin_of = np.empty(n, np.int64)
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(np.arange(n), min(ECE_BINS, n))
+    bin_of[order] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    gap = (predicted == targets) - confidence
+    flat += np.bincount(patient * columns + k * k + 2 + bin_of, gap, flat.size)
+    ranks = [] if set(RANKING).isdisjoint(names) else _ranks(patient, targets, probs, patients, bins)
+    return Tally(sums, ranks, k)
+
+
+def from_sums(totals: NDArray[np.float64], k: int, names: Sequence[str]) -> Figures:
+    """Compute the metrics of sums over patients, (B, K * K + 2 + E), but for those of ranks."""
+    confusion = totals[:, : k * k].reshape(-1, k, k)
+    n = confusion.sum((1, 2))
+    found = {
+        "loss": totals[:, k * k] / n,
+        "brier": totals[:, k * k + 1] / n,
+        "ece": np.abs(totals[:, k * k + 2 :]).sum(1) / n,
+        **confusion_metrics(confusion),
+    }
+    return found | (class_metrics(confusion) if not set(CLASS_METRICS).isdisjoint(names) else {})
+
+
+def from_ranks(counts: NDArray[np.floating[Any]]) -> Figures:
+    """Compute AUROC and average precision, one class against the rest, mean of the classes that are there.
+
+    Args:
+        counts: (B, K, K, Q) units of each true class, per class score and bin of it, bins ascending.
+
+    Returns:
+        (B,) each; nan where there is one class only.
+    """
+    classes = np.arange(counts.shape[1])
+    positive = counts[:, classes, classes].astype(np.float64)
+    negative = counts.sum(1, dtype=np.float64) - positive
+    below, above = negative.cumsum(-1) - negative / 2, positive[..., ::-1].cumsum(-1)[..., ::-1]
+    flagged = above + negative[..., ::-1].cumsum(-1)[..., ::-1]
+    n_positive, n_negative = positive.sum(-1), negative.sum(-1)
+    there = (n_positive > 0) & (n_negative > 0)
+    n_classes = np.where(there.sum(-1) > 0, there.sum(-1), np.nan)
+    precision = above / np.where(flagged > 0, flagged, 1)
+    auroc = (positive * below).sum(-1) / np.where(there, n_positive * n_negative, 1)
+    average_precision = (positive * precision).sum(-1) / np.where(there, n_positive, 1)
+    return {
+        "auroc": np.where(there, auroc, 0).sum(-1) / n_classes,
+        "average_precision": np.where(there, average_precision, 0).sum(-1) / n_classes,
+    }
+
+
+def _ranks(
+    patient: NDArray[np.int64], targets: NDArray[np.int64], probs: NDArray[np.float64], patients: int, bins: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    k = probs.shape[1]
+    bin_of = np.stack([c * bins + _bins(probs[:, c], targets == c, bins) for c in range(k)], axis=1)
+    found = []
+    for c in range(k):
+        own = targets == c
+        rows, place = np.unique(patient[own], return_inverse=True)
+        cells = place[:, None] * (k * bins) + bin_of[own]
+        counts = np.bincount(cells.reshape(-1), minlength=len(rows) * k * bins)
+        found.append((rows, counts.reshape(len(rows), k * bins).astype(np.float32)))
+    return found
+
+
+def _bins(score: NDArray[np.float64], positive: NDArray[np.bool_], bins: int) -> NDArray[np.int64]:
+    """Bin scores: half of the edges at quantiles of the positives, half at those of the negatives.
+
+    Edges at the quantiles of all would put a rare class into a bin or two.
+    """
+    values = np.unique(score)
+    if len(values) > bins:
+        edges = [
+            np.quantile(part, np.linspace(0, 1, bins // 2 + 1)[1:], method="lower")
+            for part in (score[positive], score[~positive])
+            if len(part)
+        ]
+        values = np.unique(np.concatenate(edges))[:-1]
+        return np.searchsorted(values, score, side="left")
+    return np.searchsorted(values, score)
