@@ -264,7 +264,8 @@ def _between_runs(
 
 def _drawn(rng: np.random.Generator, resamples: int, n: int) -> NDArray[np.float64]:
     """Draw n - 1 of n with replacement and weight them to n in all: (B, n)."""
-    return rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
+    found: NDArray[np.float64] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * np.float64(n / (n - 1))
+    return found
 
 
 def _merged(stratum: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -79,7 +79,8 @@ def tally(
     patients: int,
     names: Sequence[str],
     *,
-    bins: int = SCORE_BINS,
+    scores: NDArray[np.float64] | None = None,
+    edges: Sequence[NDArray[np.float64]] | None = None,
 ) -> Tally:
     """Add up a run's predictions by patient.
 
@@ -89,7 +90,8 @@ def tally(
         probs: (N, K) probabilities.
         patients: P.
         names: the metrics that will be asked for.
-        bins: Q at most; scores that take no more values than that are told apart exactly.
+        scores: (N, K) to rank units by; the probabilities without them.
+        edges: of the bins of each class score, from `score_edges`; those of the scores themselves without them.
     """
     k, n = probs.shape[1], len(targets)
     predicted, confidence = probs.argmax(1), probs.max(1)
@@ -106,7 +108,10 @@ def tally(
     bin_of[order] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     gap = (predicted == targets) - confidence
     flat += np.bincount(patient * columns + k * k + 2 + bin_of, gap, flat.size)
-    ranks = [] if set(RANKING).isdisjoint(names) else _ranks(patient, targets, probs, patients, bins)
+    ranks = []
+    if not set(RANKING).isdisjoint(names):
+        scores = probs if scores is None else scores
+        ranks = _ranks(patient, targets, scores, score_edges(scores, targets) if edges is None else edges)
     return Tally(sums, ranks, k)
 
 
@@ -149,11 +154,38 @@ def from_ranks(counts: NDArray[np.floating[Any]]) -> Figures:
     }
 
 
+def score_edges(
+    scores: NDArray[np.float64], targets: NDArray[np.int64], bins: int = SCORE_BINS
+) -> list[NDArray[np.float64]]:
+    """Choose the upper edges of the bins of each class score, all but the last.
+
+    Half of them are at quantiles of the class, half at those of the others: quantiles of all would put a rare class
+    into a bin or two. Scores that take no more than Q values have a bin each, so that nothing is lost.
+
+    Args:
+        scores: (N, K).
+        targets: (N,) class indices.
+        bins: Q.
+    """
+    found = []
+    for c, score in enumerate(scores.T):
+        values = np.unique(score)
+        if len(values) > bins:
+            shares = np.linspace(0, 1, bins // 2 + 1)[1:]
+            parts = [part for part in (score[targets == c], score[targets != c]) if len(part)]
+            values = np.unique([np.quantile(part, shares, method="lower") for part in parts])
+        found.append(values[:-1])
+    return found
+
+
 def _ranks(
-    patient: NDArray[np.int64], targets: NDArray[np.int64], probs: NDArray[np.float64], patients: int, bins: int
+    patient: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    edges: Sequence[NDArray[np.float64]],
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    k = probs.shape[1]
-    bin_of = np.stack([c * bins + _bins(probs[:, c], targets == c, bins) for c in range(k)], axis=1)
+    k, bins = len(edges), 1 + max(map(len, edges))
+    bin_of = np.stack([c * bins + np.searchsorted(edges[c], scores[:, c]) for c in range(k)], axis=1)
     found = []
     for c in range(k):
         own = targets == c
@@ -162,20 +194,3 @@ def _ranks(
         counts = np.bincount(cells.reshape(-1), minlength=len(rows) * k * bins)
         found.append((rows, counts.reshape(len(rows), k * bins).astype(np.float32)))
     return found
-
-
-def _bins(score: NDArray[np.float64], positive: NDArray[np.bool_], bins: int) -> NDArray[np.int64]:
-    """Bin scores: half of the edges at quantiles of the positives, half at those of the negatives.
-
-    Edges at the quantiles of all would put a rare class into a bin or two.
-    """
-    values = np.unique(score)
-    if len(values) > bins:
-        edges = [
-            np.quantile(part, np.linspace(0, 1, bins // 2 + 1)[1:], method="lower")
-            for part in (score[positive], score[~positive])
-            if len(part)
-        ]
-        values = np.unique(np.concatenate(edges))[:-1]
-        return np.searchsorted(values, score, side="left")
-    return np.searchsorted(values, score)
