@@ -24,11 +24,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.evaluate.metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, confusion_matrix
+from vitlab.evaluate.metrics import CLASS_METRICS, METRICS, RANGE, class_metrics, compute_metrics, confusion_matrix
 from vitlab.evaluate.scored import Level, Scored, Split, components, splits_of
 from vitlab.evaluate.tally import tally
 
-CONFIDENCE = 0.95
+ENDS = (0.025, 0.975)  # of a 95 % interval
 FEW_PATIENTS = 10  # of a class: below, the ends of an interval are rough
 
 
@@ -132,7 +132,10 @@ def estimate(
     """
     splits = splits_of(runs, level)
     values, draws = scores(runs, splits, resampling, metrics)
-    return {name: summary(runs, splits, resampling, values[name], draws[name]) for name in metrics}
+    return {
+        name: summary(runs, splits, resampling, values[name], draws[name], limits=RANGE.get(name, (0.0, 1.0)))
+        for name in metrics
+    }
 
 
 def estimate_classes(
@@ -143,7 +146,7 @@ def estimate_classes(
     values, draws = scores(runs, splits, resampling, CLASS_METRICS)
     return {
         name: {
-            metric: summary(runs, splits, resampling, values[metric][:, c], draws[metric][:, :, c])
+            metric: summary(runs, splits, resampling, values[metric][:, c], draws[metric][:, :, c], limits=(0.0, 1.0))
             for metric in CLASS_METRICS
         }
         for c, name in enumerate(runs[0].predictions.classes)
@@ -205,6 +208,8 @@ def summary(
     resampling: Resampling,
     values: NDArray[np.float64],
     draws: NDArray[np.float64],
+    *,
+    limits: tuple[float, float],
 ) -> Estimate:
     """Put the parts of patients and runs together.
 
@@ -214,12 +219,13 @@ def summary(
         resampling: of the draws.
         values: (R,) of one metric.
         draws: (R, B) with other patients.
+        limits: that the metric cannot pass.
     """
     mean = values.mean()
     part, covers = _between_runs(runs, splits, resampling, values, draws)
     together = draws.mean(0)
     together = together - together.mean() + mean + part
-    low, high = np.quantile(together, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(together, ENDS).clip(*limits)
     flat = not np.isfinite(mean) or np.ptp(together) < 1e-12
     return Estimate(
         mean=float(mean) if np.isfinite(mean) else None,

@@ -10,6 +10,7 @@ METRICS = (
     "loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "ece", "brier", "mcc",
 )  # fmt: skip
 LOWER_IS_BETTER = ("loss", "ece", "brier")
+RANGE = {"loss": (0.0, np.inf), "brier": (0.0, 2.0), "mcc": (-1.0, 1.0)}  # of the others: 0 to 1
 CLASS_METRICS = ("sensitivity", "specificity", "precision")
 ECE_BINS = 15  # Guo et al. 2017, table 1, and most work since
 # The clip of sklearn.metrics.log_loss for float64: an image predicted with certainty and wrong costs 36 nats.

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vitlab.evaluate.bootstrap import CONFIDENCE, Estimate, Resampling
+from vitlab.evaluate.bootstrap import ENDS, Estimate, Resampling
 from vitlab.evaluate.metrics import LOWER_IS_BETTER, METRICS, Figures
 from vitlab.evaluate.scored import Level, Scored, Split, splits_of
 from vitlab.evaluate.tally import RANKING, Tally, from_ranks, from_sums, score_edges, tally
 
 PERMUTATIONS = 5000
-CHUNK = 500  # exchanges at a time: bounds the memory of (M, P) and (M, K, K, Q)
+CHUNK = 128  # exchanges at a time: what they need stays in a core's cache
 SIGNIFICANT = 0.05
 POWER = 0.80
 
@@ -237,11 +237,11 @@ def _pair(
     if one.mean is None or other.mean is None:
         return Pair(a, b, metric, level, None, None, None, None, None, None, None, paired, n_patients)
     draws = one.draws - other.draws
-    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(draws, ENDS)
     better = -draws if metric in LOWER_IS_BETTER else draws
     flat = np.ptp(draws) < 1e-12
     # From the half width, not from the deviation of the draws, which the tails of few runs would blow up.
-    detectable = (high - low) / 2 * (1 + ndtri(POWER) / ndtri((1 + CONFIDENCE) / 2))
+    detectable = (high - low) / 2 * (1 + ndtri(POWER) / ndtri(ENDS[1]))
     return Pair(
         a=a,
         b=b,

@@ -26,7 +26,7 @@ from vitlab.evaluate.metrics import (
 )
 
 SCORE_BINS = 64  # of 20 to 200, the least whose interval ends differ from the plain loop's by less than its own noise
-CHUNK = 256  # resamples at a time: bounds the memory of (B, K, K, Q)
+CHUNK = 128  # resamples at a time: what they need stays in a core's cache
 RANKING = ("auroc", "average_precision")
 
 
@@ -140,14 +140,17 @@ def from_ranks(counts: NDArray[np.floating[Any]]) -> Figures:
     classes = np.arange(counts.shape[1])
     positive = counts[:, classes, classes].astype(np.float64)
     negative = counts.sum(1, dtype=np.float64) - positive
-    below, above = negative.cumsum(-1) - negative / 2, positive[..., ::-1].cumsum(-1)[..., ::-1]
-    flagged = above + negative[..., ::-1].cumsum(-1)[..., ::-1]
     n_positive, n_negative = positive.sum(-1), negative.sum(-1)
+    below = negative.cumsum(-1)
+    above = n_positive[..., None] + positive - positive.cumsum(-1)  # true positives, the bin itself included
+    flagged = above + n_negative[..., None] + negative - below
+    below -= negative / 2
     there = (n_positive > 0) & (n_negative > 0)
-    n_classes = np.where(there.sum(-1) > 0, there.sum(-1), np.nan)
-    precision = above / np.where(flagged > 0, flagged, 1)
-    auroc = (positive * below).sum(-1) / np.where(there, n_positive * n_negative, 1)
-    average_precision = (positive * precision).sum(-1) / np.where(there, n_positive, 1)
+    n_classes = np.where(there.any(-1), there.sum(-1), np.nan)
+    # Rounding leaves a little less than nothing where nothing is flagged.
+    precision = above / np.where(flagged > 1e-6, flagged, 1)
+    auroc = np.einsum("bcq,bcq->bc", positive, below) / np.where(there, n_positive * n_negative, 1)
+    average_precision = np.einsum("bcq,bcq->bc", positive, precision) / np.where(there, n_positive, 1)
     return {
         "auroc": np.where(there, auroc, 0).sum(-1) / n_classes,
         "average_precision": np.where(there, average_precision, 0).sum(-1) / n_classes,
@@ -178,14 +181,22 @@ def score_edges(
     return found
 
 
+def score_bins(
+    scores: NDArray[np.float64], edges: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.int64], int]:
+    """Return the bin of each unit's class scores, (N, K), counted through all classes, and Q."""
+    bins = 1 + max(map(len, edges))
+    found = [c * bins + np.searchsorted(edges[c], scores[:, c]) for c in range(len(edges))]
+    return np.stack(found, axis=1), bins
+
+
 def _ranks(
     patient: NDArray[np.int64],
     targets: NDArray[np.int64],
     scores: NDArray[np.float64],
     edges: Sequence[NDArray[np.float64]],
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    k, bins = len(edges), 1 + max(map(len, edges))
-    bin_of = np.stack([c * bins + np.searchsorted(edges[c], scores[:, c]) for c in range(k)], axis=1)
+    k, (bin_of, bins) = len(edges), score_bins(scores, edges)
     found = []
     for c in range(k):
         own = targets == c
