@@ -3,28 +3,36 @@
 What an interval covers: the figure that the same training procedure would reach with other seeds, on other test
 patients of the same kind and the same mix of classes, for the training patients of these folds.
 
-- Patients are resampled within fold and class, all images of a patient together; n - 1 of n are drawn and weighted by
-  n / (n - 1), which gives the variance of a mean its right size also where a class has few patients (Rao & Wu 1988;
-  Rao, Wu & Yue 1992). Folds that share patients are resampled as one.
-- Runs are resampled within their fold in the same way; n - 1 of n repairs what a bootstrap of few seeds lacks,
-  (n - 1) / n of their variance. The spread between runs that chance of the test images explains already is taken out,
-  for it is in the patients' part, and the part of few runs is widened as Student's t is. With one run in each fold,
-  the folds' runs stand in for seeds. With one run in all there is no such part, and `Estimate.covers` says so.
+- Patients are resampled within fold and class, all images of a patient together, and runs within their fold, both so
+  that a few of them have their full variance: see `resampling`.
+- Of the runs' part, what the chance of the test images explains already is taken out, for it is in the patients' part;
+  what remains is widened as Student's t is, for few runs. Without that, 95 % of three seeds are 90 %.
+- With one run in each fold the folds' runs stand in for seeds. With one run in all there is no runs' part, and
+  `Estimate.covers` says so.
 - Ends are the 2.5 and 97.5 % points of the draws (percentile method), after the bias of the resampled metric, which
   matters for the calibration error alone, is taken out.
 
 Shapes: B resamples, P patients, R runs, K classes.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from vitlab.evaluate.metrics import CLASS_METRICS, METRICS, RANGE, class_metrics, compute_metrics, confusion_matrix
+from vitlab.evaluate.metrics import (
+    CLASS_METRICS,
+    METRICS,
+    RANGE,
+    Figures,
+    class_metrics,
+    compute_metrics,
+    confusion_matrix,
+)
+from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, Split, components, splits_of
 from vitlab.evaluate.tally import tally
 
@@ -59,61 +67,6 @@ class Estimate:
     covers: Literal["patients and runs", "patients"]
     draws: NDArray[np.float64] = field(repr=False)
     values: NDArray[np.float64] = field(repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Resampling:
-    """Which patients and runs each resample has: the same for all who were tested on the same ones.
-
-    Two approaches that share one are compared on the same draws; those of other patients are drawn independently.
-
-    Args:
-        resamples: B.
-        seed: of the draws.
-    """
-
-    resamples: int = 2000
-    seed: int = 0
-    _patients: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
-
-    def patients(self, splits: Sequence[Split]) -> list[NDArray[np.float32] | None]:
-        """Draw the weight of each patient.
-
-        Args:
-            splits: of one component, see `scored.components`.
-
-        Returns:
-            (B, P) for each split; None where all have one patient.
-        """
-        label = {name: int(c) for split in splits for name, c in zip(split.patients, split.main_label, strict=True)}
-        names = sorted(label)
-        if len(names) < 2:
-            return [None] * len(splits)
-        stratum = _merged(np.array([label[name] for name in names]))
-        key = hashlib.blake2b("\n".join(names).encode("utf-8", "surrogateescape") + stratum.tobytes()).digest()
-        if key not in self._patients:
-            rng = self._rng(key)
-            weights = np.empty((self.resamples, len(names)), np.float32)
-            for one in np.unique(stratum):
-                columns = np.flatnonzero(stratum == one)
-                weights[:, columns] = _drawn(rng, self.resamples, len(columns))
-            self._patients[key] = weights
-        if len(splits) == 1:
-            return [self._patients[key]]
-        place = {name: i for i, name in enumerate(names)}
-        return [self._patients[key][:, [place[name] for name in split.patients]] for split in splits]
-
-    def runs(self, members: Sequence[tuple[int, int | None]]) -> NDArray[np.float64]:
-        """Draw the weight of each run of a fold, less its share: (B, n), rows sum to 0."""
-        rng = self._rng(repr(members).encode())
-        return (_drawn(rng, self.resamples, len(members)) - 1) / len(members)
-
-    def widening(self, freedom: int) -> NDArray[np.float64]:
-        """Draw (B,) factors that make Student's t of a normal deviate."""
-        return np.sqrt(freedom / self._rng(f"t{freedom}".encode()).chisquare(freedom, self.resamples))
-
-    def _rng(self, key: bytes) -> np.random.Generator:
-        return np.random.default_rng([self.seed, *hashlib.blake2b(key, digest_size=16).digest()])
 
 
 def estimate(
@@ -181,25 +134,36 @@ def scores(
         Metric -> (R,) values, and metric -> (R, B) values with other patients; (R, K) and (R, B, K) for the metrics
         of classes; nan where there is none.
     """
-    values: list[dict[str, Any]] = [{} for _ in runs]
-    draws: list[dict[str, Any]] = [{} for _ in runs]
-    ordinary = [name for name in metrics if name in METRICS]
-    for together in components(splits):
-        for split, weights in zip(together, resampling.patients(together), strict=True):
-            for run, probs in zip(split.runs, split.probs, strict=True):
-                values[run] = {**compute_metrics(probs, split.targets, ordinary)}
-                if len(ordinary) < len(metrics):
-                    values[run] |= class_metrics(confusion_matrix(probs, split.targets))
-                values[run] = {name: np.asarray(values[run][name], np.float64) for name in metrics}
-                sums = tally(split.patient, split.targets, probs, len(split.patients), metrics)
-                if weights is None:
-                    draws[run] = {name: np.repeat(values[run][name][None], resampling.resamples, 0) for name in metrics}
-                    continue
-                whole = sums.figures(np.ones((1, len(split.patients))), metrics)
-                drawn = sums.figures(weights, metrics)
-                # What bins lose, the whole sample's figure lost too: only the difference counts.
-                draws[run] = {name: drawn[name] - whole[name] + values[run][name] for name in metrics}
-    return tuple({name: np.stack([of[name] for of in table]) for name in metrics} for table in (values, draws))  # type: ignore[return-value]
+    values: list[Figures] = [{} for _ in runs]
+    draws: list[Figures] = [{} for _ in runs]
+    # Thousands of small products: more than one thread each only wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        for together in components(splits):
+            for split, weights in zip(together, resampling.patients(together), strict=True):
+                for run, probs in zip(split.runs, split.probs, strict=True):
+                    values[run], draws[run] = _score(split, probs, weights, metrics, resampling.resamples)
+    stacked = [{name: np.stack([of[name] for of in table]) for name in metrics} for table in (values, draws)]
+    return stacked[0], stacked[1]
+
+
+def _score(
+    split: Split,
+    probs: NDArray[np.float64],
+    weights: NDArray[np.float32] | None,
+    metrics: Sequence[str],
+    resamples: int,
+) -> tuple[Figures, Figures]:
+    """Score one run, and its resamples: metric -> () and (B,), or (K,) and (B, K)."""
+    found: dict[str, Any] = compute_metrics(probs, split.targets, [name for name in metrics if name in METRICS])
+    if not set(CLASS_METRICS).isdisjoint(metrics):
+        found |= class_metrics(confusion_matrix(probs, split.targets))
+    values = {name: np.asarray(found[name], np.float64) for name in metrics}
+    if weights is None:
+        return values, {name: np.repeat(values[name][None], resamples, 0) for name in metrics}
+    sums = tally(split.patient, split.targets, probs, len(split.patients), metrics)
+    whole, drawn = (sums.figures(w, metrics) for w in (np.ones((1, len(split.patients))), weights))
+    # What bins lose, the whole sample's figure lost too: only the difference counts.
+    return values, {name: drawn[name] - whole[name] + values[name] for name in metrics}
 
 
 def summary(
@@ -224,9 +188,10 @@ def summary(
     mean = values.mean()
     part, covers = _between_runs(runs, splits, resampling, values, draws)
     together = draws.mean(0)
-    together = together - together.mean() + mean + part
-    low, high = np.quantile(together, ENDS).clip(*limits)
-    flat = not np.isfinite(mean) or np.ptp(together) < 1e-12
+    known = np.isfinite(together)  # a resample without a prediction of a class has no precision of it
+    together = together - (together[known].mean() if known.any() else 0) + mean + part
+    low, high = np.quantile(together[known], ENDS).clip(*limits) if known.any() else (np.nan, np.nan)
+    flat = not np.isfinite(mean) or np.ptp(together[known]) < 1e-12
     return Estimate(
         mean=float(mean) if np.isfinite(mean) else None,
         sd=float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(mean) else None,
@@ -257,7 +222,9 @@ def _between_runs(
         return np.zeros(resampling.resamples), "patients"
     seen = sum(len(group) * values[group].var() for group in groups) / freedom
     # What patients alone make runs of one fold differ by: they are not all wrong about the same images.
-    chance = sum((draws[group] - draws[group].mean(0)).var(1).sum() for group in groups) / freedom
+    known = draws[:, np.isfinite(draws).all(0)]
+    apart = sum((known[group] - known[group].mean(0)).var(1).sum() for group in groups) if known.size else 0.0
+    chance = apart / freedom
     part = np.zeros(resampling.resamples)
     for group in groups:
         if len(group) > 1:
@@ -266,19 +233,3 @@ def _between_runs(
             part += len(group) / len(runs) * weights @ values[order]
     kept = np.sqrt(max(0.0, 1 - chance / seen)) if seen > 0 else 0.0
     return kept * part * resampling.widening(freedom), "patients and runs"
-
-
-def _drawn(rng: np.random.Generator, resamples: int, n: int) -> NDArray[np.float64]:
-    """Draw n - 1 of n with replacement and weight them to n in all: (B, n)."""
-    found: NDArray[np.float64] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * np.float64(n / (n - 1))
-    return found
-
-
-def _merged(stratum: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Put strata of one patient together, or with the smallest other one: one of one cannot be resampled."""
-    names, counts = np.unique(stratum, return_counts=True)
-    single = np.isin(stratum, names[counts < 2])
-    if single.sum() == 1 and len(names) > 1:
-        others = names[counts > 1]
-        single |= stratum == others[np.argmin(counts[counts > 1])]
-    return np.where(single, -1, stratum)

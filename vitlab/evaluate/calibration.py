@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.evaluate.bootstrap import ENDS, Resampling
+from vitlab.evaluate.bootstrap import ENDS
 from vitlab.evaluate.metrics import ECE_BINS, SMALLEST, log_losses
+from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, components, splits_of
 
 TEMPERATURES = (0.05, 20.0)  # a model that is right about every image of val would be taken to 0, a useless one to inf
@@ -23,7 +24,7 @@ class Bin:
     Args:
         confidence: their mean confidence, the largest probability.
         accuracy: the share of them that is right.
-        low: lower end of its 95 % interval over patients; None where there is one patient.
+        low: lower end of its 95 % interval over patients; None where no resample differs: all right, or one patient.
         high: upper end.
         count: predictions, those of all runs together.
     """
@@ -68,12 +69,13 @@ def reliability(
     count, right, _ = (drawn[:, i * n_bins : (i + 1) * n_bins] for i in range(3))
     shares = np.where(count > 0, right / np.where(count > 0, count, 1), np.nan)  # a bin may miss all its patients
     ends = np.nanquantile(shares, ENDS, axis=0) if resampled else np.zeros((2, n_bins))
+    varies = ends[1] > ends[0]
     return [
         Bin(
             confidence=float(totals[2, i] / totals[0, i]),
             accuracy=float(totals[1, i] / totals[0, i]),
-            low=float(ends[0, i]) if resampled else None,
-            high=float(ends[1, i]) if resampled else None,
+            low=float(ends[0, i]) if varies[i] else None,
+            high=float(ends[1, i]) if varies[i] else None,
             count=int(totals[0, i]),
         )
         for i in range(n_bins)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from vitlab.evaluate.bootstrap import ENDS, Estimate, Resampling, scores, summary
+from vitlab.evaluate.bootstrap import ENDS, Estimate, scores, summary
 from vitlab.evaluate.metrics import METRICS, RANGE, Figures, compute_metrics, confusion_metrics
+from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, components, splits_of
 from vitlab.evaluate.tally import RANKING, from_ranks, score_bins, score_edges
 
@@ -132,13 +134,14 @@ def chance(
             for probs in split.probs:
                 for name, value in compute_metrics(probs, split.targets, metrics).items():
                     observed[name] += np.nan if value is None else value / len(runs)
-        for start in range(0, shuffles, CHUNK):
-            rows = slice(start, min(start + CHUNK, shuffles))
-            order = rng.permuted(np.tile(np.arange(len(names)), (rows.stop - start, 1)), axis=1)
-            for own, (predicted, ranks) in parts:
-                found = _shuffled(labels[order[:, own]], predicted, ranks)
-                for name in metrics:
-                    drawn[name][rows] += found[name] / len(runs)
+        with threadpool_limits(1, user_api="blas"):  # as in bootstrap.scores
+            for start in range(0, shuffles, CHUNK):
+                rows = slice(start, min(start + CHUNK, shuffles))
+                order = rng.permuted(np.tile(np.arange(len(names)), (rows.stop - start, 1)), axis=1)
+                for own, (predicted, ranks) in parts:
+                    found = _shuffled(labels[order[:, own]], predicted, ranks)
+                    for name in metrics:
+                        drawn[name][rows] += found[name] / len(runs)
     return {name: _chance(observed[name], drawn[name]) for name in metrics if np.isfinite(observed[name])}
 
 

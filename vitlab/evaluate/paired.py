@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
-from vitlab.evaluate.bootstrap import ENDS, Estimate, Resampling
+from vitlab.evaluate.bootstrap import ENDS, Estimate
 from vitlab.evaluate.metrics import LOWER_IS_BETTER, METRICS, Figures
+from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, Split, splits_of
 from vitlab.evaluate.tally import RANKING, Tally, from_ranks, from_sums, score_edges, tally
 
@@ -153,18 +155,19 @@ def permutation_test(
                     found[name] += share / len(parts) * difference
         return found
 
-    observed = statistic(np.zeros((1, len(names)), np.bool_))
     extreme = dict.fromkeys(metrics, 0)
-    for start in range(0, n, CHUNK):
-        rows = np.arange(start, min(start + CHUNK, n))
-        if exact:
-            exchanged = (rows[:, None] >> np.arange(len(names)) & 1).astype(np.bool_)
-        else:
-            exchanged = rng.integers(2, size=(len(rows), len(names)), dtype=np.int8).astype(np.bool_)
-        for name, values in statistic(exchanged).items():
-            # Float32 counts: an exchange that gives the observed difference again may differ in the sixth digit.
-            least = abs(observed[name][0]) * (1 - 1e-5) - 1e-9
-            extreme[name] += int((np.abs(values) >= least).sum())
+    # Thousands of small products: more than one thread each only wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        observed = statistic(np.zeros((1, len(names)), np.bool_))
+        for start in range(0, n, CHUNK):
+            rows = np.arange(start, min(start + CHUNK, n))
+            if exact:
+                exchanged = (rows[:, None] >> np.arange(len(names)) & 1).astype(np.bool_)
+            else:
+                exchanged = rng.integers(2, size=(len(rows), len(names)), dtype=np.int8).astype(np.bool_)
+            for name, values in statistic(exchanged).items():
+                # An exchange that gives the observed difference again may differ from it in rounding.
+                extreme[name] += int((np.abs(values) >= abs(observed[name][0]) - 1e-9).sum())
     known = [name for name in metrics if np.isfinite(observed[name][0])]
     return {name: extreme[name] / n if exact else (extreme[name] + 1) / (n + 1) for name in known}
 
@@ -237,6 +240,7 @@ def _pair(
     if one.mean is None or other.mean is None:
         return Pair(a, b, metric, level, None, None, None, None, None, None, None, paired, n_patients)
     draws = one.draws - other.draws
+    draws = draws[np.isfinite(draws)]
     low, high = np.quantile(draws, ENDS)
     better = -draws if metric in LOWER_IS_BETTER else draws
     flat = np.ptp(draws) < 1e-12
@@ -252,7 +256,7 @@ def _pair(
         high=None if flat else float(high),
         p_permutation=p_value,
         p_holm=None,
-        p_better=None if flat else float((better > 0).mean() + (better == 0).mean() / 2),
+        p_better=float((better > 0).mean() + (better == 0).mean() / 2),
         detectable=None if flat else float(detectable),
         paired=paired,
         n_patients=n_patients,
