@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from vitlab.evaluate.metrics import METRICS
 from vitlab.evaluate.predictions import SPLITS
-from vitlab.report.summary import COSTS, Row, Stat, Table
+from vitlab.report.rows import COSTS, Row, Stat
+from vitlab.report.summary import Table
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -55,7 +56,7 @@ def render(tables: Sequence[Table], form: Format) -> str:
 
 def _stat(row: Row, column: Column) -> Stat:
     split, figure = column
-    return row.cost[figure] if split == "cost" else row.metrics[split][figure]
+    return row.cost[figure] if split == "cost" else row.stat("slice", split, figure)
 
 
 def _cell(row: Row, column: Column) -> str:
@@ -166,8 +167,8 @@ def _json(tables: Sequence[Table]) -> str:
         for row in table.rows:
             metrics = {
                 split: {
-                    name: {"mean": s.mean, "sd": s.sd, "low": s.low, "high": s.high, "n_runs": s.n}
-                    for name, s in row.metrics[split].items()
+                    name: {"mean": s.mean, "sd": s.sd, "low": s.low, "high": s.high, "n_runs": s.n_runs}
+                    for name, s in row.metrics["slice"][split].items()
                 }
                 for split in reversed(SPLITS)
             }
