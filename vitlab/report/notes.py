@@ -50,15 +50,15 @@ def _of_intervals(rows: Sequence[Row]) -> Iterable[str]:
     """What the intervals say of themselves, and why there are none: once for all rows of which it is true."""
     without = [row for row in rows if row.without]
     if without:
-        names = "no row has" if len(without) == len(rows) else ", ".join(row.name for row in without) + " without"
-        yield f"{names} intervals, figures are those of results.json: {without[0].without}"
+        of = "" if len(without) == len(rows) else f" for {', '.join(row.name for row in without)}"
+        yield f"no intervals{of}, only the figures of results.json: {without[0].without}"
     known = [row for row in rows if "test" in row.scored]
     said: dict[str, list[str]] = {}
     for row in known:
         for note in bootstrap.notes(row.scored["test"]):
             said.setdefault(note, []).append(row.name)
-    for note, names in said.items():
-        yield note if len(names) == len(rows) else f"{', '.join(names)}: {note}"
+    for note, own in said.items():
+        yield note if len(own) == len(rows) else f"{', '.join(own)}: {note}"
 
 
 def _listed(keys: list[tuple[int, int | None]]) -> str:

@@ -28,14 +28,14 @@ def make_pairs(rows: Sequence[Row], resampling: Resampling) -> tuple[list[Pair],
         The pairs, the later row first (a pretrained approach minus that without), with Holm's correction over the
         pairs of a metric and level; and what a reader has to know of them.
     """
-    known = [row for row in reversed(rows) if row.test]
+    known = [row for row in rows if row.test]
     notes = _notes(known)
     found: list[Pair] = []
     levels: tuple[Level, ...] = ("slice", "patient")
     for level in levels:
         estimates: dict[tuple[str, Keys], dict[str, Estimate]] = {}
         pairs: list[Pair] = []
-        for one, other in itertools.combinations([row for row in known if level in row.test], 2):
+        for other, one in itertools.combinations([row for row in known if level in row.test], 2):
             keys = _keys(one) & _keys(other)
             if not keys:
                 continue
@@ -77,7 +77,7 @@ def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     unequal = [(a, b) for a, b in itertools.combinations(rows, 2) if _keys(a) != _keys(b)]
-    apart = [f"{b.name} and {a.name}" for a, b in unequal if not _keys(a) & _keys(b)]
+    apart = [f"{a.name} and {b.name}" for a, b in unequal if not _keys(a) & _keys(b)]
     notes = []
     if len(unequal) > len(apart):
         notes.append("pairs of unequal runs are compared on the seeds and folds that both have")
