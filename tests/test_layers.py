@@ -39,7 +39,7 @@ ARROWS = {
     "data.augment": ["data.image_ops"],
     "data.image_ops": [],
     "data.manifest": [],
-    "audit": ["audit", "data", "evaluate", "report.insert", "mistakes"],
+    "audit": ["audit", "data", "evaluate", "report.insert", "report.look", "report.markup", "mistakes"],
     "study": ["study", "evaluate", "report", "data.manifest"],
     "evaluate": ["evaluate"],
     "explain": ["explain", "evaluate"],

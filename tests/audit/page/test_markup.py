@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from vitlab.audit.page.markup import Markup, bar, dot, interval, join, printable, share, table, tag, text
+from vitlab.audit.page.marks import bar, dot, interval
+from vitlab.report.markup import Markup, join, printable, share, table, tag, text
 
 
 @pytest.mark.parametrize(
