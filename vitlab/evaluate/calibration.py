@@ -68,7 +68,9 @@ def reliability(
                 drawn += weights @ sums
     count, right, _ = (drawn[:, i * n_bins : (i + 1) * n_bins] for i in range(3))
     shares = np.where(count > 0, right / np.where(count > 0, count, 1), np.nan)  # a bin may miss all its patients
-    ends = np.nanquantile(shares, ENDS, axis=0) if resampled else np.zeros((2, n_bins))
+    there = resampled & (count > 0).any(0)
+    ends = np.zeros((2, n_bins))
+    ends[:, there] = np.nanquantile(shares[:, there], ENDS, axis=0)
     varies = ends[1] > ends[0]
     return [
         Bin(

@@ -40,8 +40,8 @@ def compute_metrics(
     """
     p, y = _checked(probs, targets)
     found: dict[str, float | None] = {}
-    if not {"auroc", "average_precision"}.isdisjoint(names):
-        found |= _ranking(p, y)
+    for name in {"auroc", "average_precision"}.intersection(names):
+        found[name] = _ranking(name, p, y)
     found |= {name: float(figure) for name, figure in confusion_metrics(confusion_matrix(p, y)).items()}
     found["loss"], found["brier"] = float(log_losses(p, y).mean()), float(brier_scores(p, y).mean())
     found["ece"] = calibration_error(p.max(1), p.argmax(1) == y)
@@ -137,16 +137,12 @@ def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = ECE
     return float(sum(abs(part.sum()) for part in parts) / len(order))
 
 
-def _ranking(p: NDArray[np.float64], y: NDArray[np.int64]) -> dict[str, float | None]:
+def _ranking(name: str, p: NDArray[np.float64], y: NDArray[np.int64]) -> float | None:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
+    score = roc_auc_score if name == "auroc" else average_precision_score
     present = np.unique(y)
-    if len(present) < 2:
-        return {"auroc": None, "average_precision": None}
-    return {
-        "auroc": float(np.mean([roc_auc_score(y == c, p[:, c]) for c in present])),
-        "average_precision": float(np.mean([average_precision_score(y == c, p[:, c]) for c in present])),
-    }
+    return float(np.mean([score(y == c, p[:, c]) for c in present])) if len(present) > 1 else None
 
 
 def _mean_where(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:

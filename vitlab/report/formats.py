@@ -9,7 +9,7 @@ from vitlab.evaluate.scored import Level
 from vitlab.report.records import to_csv, to_json
 from vitlab.report.rows import Row
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC, verdict
+from vitlab.report.verdict import METRIC, question, verdict
 from vitlab.report.words import LABELS, PER, figure, p_value, pair_line, points
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
@@ -17,6 +17,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES: dict[str, Format] = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".json": "json"}
 
 WIDTH = 120  # columns of a terminal
+PAIRS_SHOWN = 15  # six rows have them; a grid has hundreds
 
 
 class Column(NamedTuple):
@@ -89,6 +90,16 @@ def _pairs(table: Table) -> list[Pair]:
     return [pair for pair in table.pairs if pair.level == table.level and pair.metric == METRIC]
 
 
+def _pair_lines(table: Table) -> list[str]:
+    """A line a pair; of many, those that answer a question first."""
+    pairs, rows = _pairs(table), {row.name: row for row in table.rows}
+    if len(pairs) > PAIRS_SHOWN:
+        pairs.sort(key=lambda pair: question(rows[pair.a], rows[pair.b]) == "others")
+    lines = [pair_line(pair) for pair in pairs[:PAIRS_SHOWN]]
+    more = len(pairs) - PAIRS_SHOWN
+    return [*lines, f"and {more} more pairs, which are in --format json"] if more > 0 else lines
+
+
 def _cell(row: Row, column: Column) -> str:
     if column.part == "gap":
         return figure(row.gap(column.level, "train", column.name), signed=True)
@@ -105,8 +116,8 @@ def _terminal(table: Table) -> str:
     if table.level == "patient":
         parts.append(_block(rows, PATIENT))
     parts.append(_block(rows, OTHERS + COST))
-    if lines := [pair_line(pair) for pair in _pairs(table)]:
-        parts.append("\n".join(_filled(line) for line in lines))
+    if lines := _pair_lines(table):
+        parts.append("\n".join(map(_filled, lines)))
     notes = [f"note: {note}" for note in table.notes]
     parts += ["\n".join(map(_filled, lines)) for lines in (verdict(table), [legend(table), *notes])]
     return "\n\n".join(parts)
@@ -117,18 +128,23 @@ def _filled(text: str) -> str:
 
 
 def _block(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """Aligned text: a line of splits, a line of figures, one line a row."""
+    """Aligned text: a line of splits, a line of figures, one line a row; what is too wide goes on below."""
     width = max(map(len, ["approach", *(row.name for row in rows)]))
-    lines = [[f"{'':{width + 4}}"], [f"{'approach':{width}}   n"], *([f"{row.name:{width}}{row.n:4}"] for row in rows)]
+    names = [f"{'':{width + 4}}", f"{'approach':{width}}   n", *(f"{row.name:{width}}{row.n:4}" for row in rows)]
+    blocks: list[list[str]] = []
     seen = ""
     for column in columns:
         part = f"test {PER[column.level]}" if column.part == "test" else column.part.replace("gap", "")
-        cells = [part if part != seen else "", column.label, *(_cell(row, column) for row in rows)]
-        seen = part
+        cells = [part, column.label, *(_cell(row, column) for row in rows)]
         wide = max(map(len, cells))
-        for line, cell in zip(lines, cells, strict=True):
-            line.append(f"{cell:>{wide}}" if column.part == "cost" else f"{cell:{wide}}")
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+        if not blocks or len(blocks[-1][0]) + 2 + wide > WIDTH:
+            blocks.append(names)
+        elif part == seen:
+            cells[0] = ""
+        seen = part
+        side = ">" if column.part == "cost" else "<"
+        blocks[-1] = [f"{line}  {cell:{side}{wide}}" for line, cell in zip(blocks[-1], cells, strict=True)]
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
 
 
 def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
@@ -143,8 +159,8 @@ def _markdown(table: Table) -> str:
     lines = ["| " + " | ".join(_plain(cell) for cell in cells) + " |" for cells in (header, *rows)]
     lines.insert(1, "|---" + "|---:" * (len(header) - 1) + "|")
     blocks = [f"**{_plain(table.title)}**", "\n".join(lines), " ".join(map(_plain, verdict(table)))]
-    if pairs := [f"- {_plain(pair_line(pair))}" for pair in _pairs(table)]:
-        blocks.append("\n".join(pairs))
+    if pairs := _pair_lines(table):
+        blocks.append("\n".join(f"- {_plain(line)}" for line in pairs))
     said = legend(table)
     return "\n\n".join([*blocks, f"{said[0].upper()}{said[1:]}.", *(f"Note: {_plain(note)}." for note in table.notes)])
 

@@ -155,7 +155,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
 def _resamples(value: Any) -> int:
     try:
         found = RESAMPLES if value is None else int(value)
-    except ValueError:
+    except (TypeError, ValueError):
         found = -1
     if found and found < FEWEST_RESAMPLES:
         raise ValueError(f"--resamples must be 0 or a number from {FEWEST_RESAMPLES} on, not {value}")

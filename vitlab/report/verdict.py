@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, get_args
 
 from vitlab.evaluate.paired import Pair
 from vitlab.report.rows import Row
@@ -11,6 +12,7 @@ from vitlab.report.words import PER, at_least, figure, points
 METRIC = "balanced_accuracy"  # a rare class counts as much as a frequent one
 PRETRAINED = {"cnn_simclr": "cnn", "vit_mae": "vit"}
 ARCHITECTURES = {"vit": "cnn", "vit_mae": "cnn_simclr"}
+Question = Literal["pretraining", "architecture", "settings", "others"]
 LISTED = 3  # pairs that a sentence names, the largest differences first
 
 
@@ -25,9 +27,9 @@ def verdict(table: Table) -> list[str]:
     pairs = [pair for pair in pairs if pair.difference is not None]
     if not pairs:
         return [_untested(table)]
-    groups: dict[str, list[Pair]] = {"pretraining": [], "architecture": [], "settings": [], "others": []}
+    groups: dict[Question, list[Pair]] = {name: [] for name in get_args(Question)}
     for pair in pairs:
-        groups[_question(rows[pair.a], rows[pair.b])].append(pair)
+        groups[question(rows[pair.a], rows[pair.b])].append(pair)
     unit = f"balanced accuracy {PER[table.level]}"
     sentences = []
     if groups["pretraining"]:
@@ -45,8 +47,8 @@ def verdict(table: Table) -> list[str]:
     return [sentence + "." for sentence in sentences]
 
 
-def _question(a: Row, b: Row) -> str:
-    """Which question a pair, a the later row, is about."""
+def question(a: Row, b: Row) -> Question:
+    """Say which question a pair answers; `a` is the later row."""
     if a.axes == b.axes and PRETRAINED.get(a.approach) == b.approach and a.backbone == b.backbone:
         return "pretraining"
     if a.axes == b.axes and ARCHITECTURES.get(a.approach) == b.approach:

@@ -44,7 +44,7 @@ def points(value: float | None, low: float | None, high: float | None, *, signed
     if value is None:
         return "-"
     interval = "" if low is None or high is None else f" [{_tenth(low)}, {_tenth(high)}]"
-    return (f"{100 * value:+.1f}" if signed else _tenth(value)) + " points" + interval
+    return ("+" if signed and not _tenth(value).startswith("-") else "") + _tenth(value) + " points" + interval
 
 
 def p_value(p: float | None) -> str:
