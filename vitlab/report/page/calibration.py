@@ -12,7 +12,7 @@ from vitlab.evaluate.scored import Scored
 from vitlab.report.figures.lines import Line, draw_lines
 from vitlab.report.figures.palette import QUIET, Style
 from vitlab.report.markup import Markup, section, table
-from vitlab.report.page.album import Album, each, nothing, panels
+from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.answer import stacked
 from vitlab.report.page.classes import WITHOUT, tested
 from vitlab.report.rows import Row, Stat
@@ -91,7 +91,7 @@ def _picture(
         words=f"Reliability of {row.name}: {told}.",
         head=("probabilities", "confidence", "accuracy", "low", "high", "predictions"),
         rows=[(name, b.confidence, b.accuracy, b.low, b.high, b.count) for name, bins, _ in found for b in bins],
-        size=(3.9, 3.5),
+        size=(WIDTH, 3.7),
     )  # fmt: skip
 
 

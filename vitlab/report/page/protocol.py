@@ -97,7 +97,7 @@ def _code(content: str, label: str) -> Markup:
     # A box that scrolls must be reachable by the keyboard. Lines stay lines, whatever else is escaped.
     lines = [part for line in content.rstrip("\n").split("\n") for part in ("\n", line)][1:]
     escaped = join(tag("span", "") if line == "" else line if line != "\n" else _newline() for line in lines)
-    return tag("pre", tag("code", escaped), tabindex="0", role="region", aria_label=label)
+    return tag("pre", tag("code", escaped), tabindex="0", role="group", aria_label=label)
 
 
 def _newline() -> Markup:
