@@ -63,7 +63,7 @@ def nested_subset(targets: Ints, groups: NDArray[np.str_], fraction: float, seed
         Whether each row is kept, (N,). At least one group of every class is; groups without any label are.
     """
     names, codes = np.unique(groups, return_inverse=True)
-    rank = _hash_rank(names, seed, "label_fraction")
+    rank = hash_rank(names, seed, "label_fraction")
     labelled = targets >= 0
     pairs, rows = np.unique((targets * len(names) + codes)[labelled], return_counts=True)
     target, group = np.divmod(pairs, len(names))  # one entry per pair of class and group
@@ -221,10 +221,11 @@ def _check_classes(manifest: Manifest, split: NDArray[np.str_]) -> None:
         warnings.warn(message, stacklevel=3)
 
 
-def _hash_rank(names: Iterable[str], seed: int, purpose: str) -> NDArray[np.uint64]:
+def hash_rank(names: Iterable[str], seed: int, purpose: str) -> NDArray[np.uint64]:
     """Returns a number for each name that looks random, is the same everywhere and depends on no other name."""
     digests = b"".join(
-        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(), digest_size=8).digest() for name in names
+        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(errors="surrogateescape"), digest_size=8).digest()
+        for name in names  # a path among them may be of any bytes
     )
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 
@@ -247,9 +248,9 @@ def _deal(targets: Ints, groups: NDArray[np.str_], shares: NDArray[np.float64], 
     """
     names, codes = np.unique(groups, return_inverse=True)
     labels, targets = np.unique(targets, return_inverse=True)
-    rank = _hash_rank(names, seed, "split")
+    rank = hash_rank(names, seed, "split")
     # A group's kind is its count of each class, told apart by a sum of random words: no table of groups x classes.
-    words, signature = _hash_rank(map(str, labels), 0, "class"), np.zeros(len(names), np.uint64)
+    words, signature = hash_rank(map(str, labels), 0, "class"), np.zeros(len(names), np.uint64)
     np.add.at(signature, codes, words[targets])
     _, example, kind = np.unique(signature, return_index=True, return_inverse=True)
     rows = np.isin(codes, example)
