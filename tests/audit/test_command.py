@@ -61,7 +61,10 @@ def test_an_audit_of_the_repaired_manifest_finds_no_leak(published, data_root, t
     ]) == 0  # fmt: skip
     found = report(tmp_path / "out")
     split = found["test"]
-    assert split["identical_in_train"] == split["near_in_train"] == 0 and split["n"] > 250
+    assert split["identical_in_train"] == split["near_in_train"] == 0
+    assert abs((split["n"] / found["n"]) / (394 / 3264) - 1) < 0.01  # the share of the images that it had
+    for name, before in report(published)["test"]["by_class"].items():
+        assert abs(split["by_class"][name]["n"] / split["n"] - before["n"] / 394) < 0.01, name
     assert split["unseen_distinct"] == split["n"] and not found["labels"]["conflicts"]
     assert found["patients"]["across_splits"] == []
     assert not {"same file", "same pixels", "padded"} & set(found["pairs"])

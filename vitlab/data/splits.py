@@ -232,7 +232,8 @@ def _check_classes(manifest: Manifest, split: NDArray[np.str_]) -> None:
 def hash_rank(names: Iterable[str], seed: int, purpose: str) -> NDArray[np.uint64]:
     """Returns a number for each name that looks random, is the same everywhere and depends on no other name."""
     digests = b"".join(
-        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(), digest_size=8).digest() for name in names
+        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(errors="surrogateescape"), digest_size=8).digest()
+        for name in names  # a path among them may be of any bytes
     )
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 
