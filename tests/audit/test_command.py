@@ -210,6 +210,15 @@ def test_one_class_one_split_and_no_labels_are_audited(tmp_path):
         assert report(tmp_path / f"out{label}")["pairs"]["same file"]["n"] == 1
 
 
+def test_a_link_to_a_folder_above_is_no_leak(image_folder, tmp_path):
+    shutil.copytree(image_folder, tmp_path / "set")
+    (tmp_path / "set/train/top/up").symlink_to("../..")
+    args = ["--data.source=ImageFolder", f"--data.source.root={tmp_path / 'set'}"]
+    with pytest.warns(UserWarning, match=r"left out \(1, e\.g\. train/top/up\)$"):
+        assert main(["audit", *args, f"--out={tmp_path / 'out'}", "--fail-on=leak"]) == 0
+    assert report(tmp_path / "out")["n"] == 72
+
+
 MISTAKES = {
     "no data": ([], "no data: give --config"),
     "misspelt": (["--data.source=ImageFolder", "--data.sorce.root=x"], "data.sorce"),
