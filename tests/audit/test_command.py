@@ -210,6 +210,17 @@ def test_one_class_one_split_and_no_labels_are_audited(tmp_path):
         assert report(tmp_path / f"out{label}")["pairs"]["same file"]["n"] == 1
 
 
+def test_a_wrong_row_of_a_table_is_named_by_its_file_and_line(image_folder, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\ntrain/top/0.png,top\n\ntrain/top/0.png,bottom\n")
+    args = ["--data.source=Csv", f"--data.source.root={image_folder}", f"--data.source.manifest={table}"]
+    for verb in (["audit"], ["fit", "--config=configs/cnn.yaml"]):
+        assert main([*verb, *args]) == 2
+        assert f"the manifest {table} has paths more than once, first 'train/top/0.png' in line 2 and line 4" in (
+            capsys.readouterr().err
+        )
+
+
 def test_a_link_to_a_folder_above_is_no_leak(image_folder, tmp_path):
     shutil.copytree(image_folder, tmp_path / "set")
     (tmp_path / "set/train/top/up").symlink_to("../..")
