@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vitlab.atomic import replacing
 from vitlab.data.csv_file import line_of, read_columns
+from vitlab.data.patients import read_ids
 
 COLUMNS = ("path", "label", "patient_id", "split", "mask_path")
 SPLITS = ("train", "val", "test")  # or "": left out
@@ -32,6 +33,7 @@ class Manifest:
         columns: Values by column name, all of one length; numbers become strings and None becomes "".
         root: Folder that relative paths start from; the working folder where it is not given.
         file: The CSV file that these are all the rows of, for messages.
+        remarks: What reading it found odd.
 
     Raises:
         ValueError: The columns differ in length.
@@ -43,9 +45,10 @@ class Manifest:
         root: Path | None = None,
         *,
         file: Path | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
         self.root = Path(root) if root is not None else Path()
-        self.file = file
+        self.file, self.remarks = file, tuple(remarks)
         self.columns = {name: _strings(values) for name, values in columns.items()}
         lengths = {name: len(values) for name, values in self.columns.items()}
         if len(set(lengths.values())) > 1:
@@ -133,7 +136,7 @@ class Manifest:
 
     def with_columns(self, **columns: Sequence[Any] | NDArray[Any]) -> "Manifest":
         """Return the manifest with columns added or replaced, (N,) each."""
-        return Manifest({**self.columns, **columns}, self.root, file=self.file)
+        return Manifest({**self.columns, **columns}, self.root, file=self.file, remarks=self.remarks)
 
     @property
     def place(self) -> str:
@@ -147,6 +150,8 @@ class Manifest:
     @classmethod
     def read(cls, path: Path | str, root: Path | None = None, columns: Mapping[str, str] | None = None) -> "Manifest":
         """Read a CSV file with a header, in UTF-8, with commas; names of files that are there may be of any bytes.
+
+        Patient ids are read as `vitlab.data.patients` says, with a warning where that changes one.
 
         Args:
             path: The file.
@@ -180,7 +185,12 @@ class Manifest:
                 )
         if not renamed["path"]:
             raise ValueError(f"the manifest {path} has no rows: add one line per image below the header")
-        return cls(renamed, root, file=path)
+        remarks: list[str] = []
+        if "patient_id" in renamed and "patient_id_origin" not in renamed:  # a repair has read its ids
+            renamed["patient_id"], remarks = read_ids(renamed["patient_id"])
+        for remark in remarks:
+            warnings.warn(f"{path}: {remark}", stacklevel=2)
+        return cls(renamed, root, file=path, remarks=remarks)
 
     def write(self, path: Path | str) -> None:
         """Write a CSV file that `read` takes, the known columns first; a reader never sees half of it."""
