@@ -38,7 +38,9 @@ ARROWS = {
     "data.decode": [],
     "data.augment": ["data.image_ops"],
     "data.image_ops": [],
-    "data.manifest": [],
+    "data.manifest": ["data.csv_file", "data.patients"],
+    "data.csv_file": [],
+    "data.patients": [],
     "audit": ["audit", "data", "evaluate", "report.insert", "mistakes"],
     "study": ["study", "evaluate", "report", "data.manifest"],
     "evaluate": ["evaluate"],
@@ -49,7 +51,8 @@ ARROWS = {
 ROOT = ["__version__", "atomic"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
-LIGHT = ("", "__main__", "cli", "atomic", "evaluate", "report", "study.plan", "data.manifest")
+LIGHT = ("", "__main__", "cli", "atomic", "evaluate", "report", "study.plan", "data.manifest",
+         "data.csv_file", "data.patients")
 
 
 def modules():

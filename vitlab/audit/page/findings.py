@@ -20,6 +20,7 @@ _FILES: Final = {
     "outlier": "Unlike all others",
     "text": "Burnt-in text",
     "mask": "Masks that do not match",
+    "patient id": "Patient ids",
 }
 
 
