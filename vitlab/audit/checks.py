@@ -132,7 +132,12 @@ def _checks(
         "shift": lambda: [
             asdict(shift)
             for shift in split_shift(
-                images, manifest.split, groups, patients_known=bool((patients != "").all()), seed=seed
+                images,
+                manifest.split,
+                manifest.targets,
+                groups,
+                patients_known=bool((patients != "").all()),
+                seed=seed,
             )
         ],
         "files": lambda: [asdict(finding) for finding in check_files(manifest, images, source.read_mask, memo)],
