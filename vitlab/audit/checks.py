@@ -207,6 +207,9 @@ def _labels(
         "conflicts": both,
         "errors": [{**asdict(error), "path": manifest.path[error.row]} for error in found.errors],
         "expected": None if np.isnan(found.expected) else found.expected,
+        "expected_low": None if np.isnan(found.low) else found.low,
+        "expected_high": None if np.isnan(found.high) else found.high,
+        "sentence": found.sentence,
         "trust": None if np.isnan(found.balanced_accuracy) else found.balanced_accuracy,
         "patients_with_two_classes": [
             {"patient": patient, "labels": counts}
