@@ -128,3 +128,13 @@ def test_copies_between_val_and_test_are_a_leak_too(tmp_path, slices):
     with (tmp_path / "out/pairs.csv").open() as file:
         (pair,) = csv.DictReader(file)
     assert {pair["split_a"], pair["split_b"]} == {"val", "test"}
+
+
+def test_copies_do_not_hide_neighbours(search, data_root, monkeypatch):
+    monkeypatch.setattr("vitlab.audit.copies.near._FEW", 0)  # as in a large set, where candidates are few
+    files = sorted((data_root / "cheng" / "images").iterdir())
+    own = [np.asarray(Image.open(file).convert("L")) for file in files[700:760]]
+    alone = {(a, b) for a, b in links(search(own)) if b == a + 1}
+    copies = [np.asarray(Image.fromarray(image).resize((size, size))) for size in (200, 150, 120, 100) for image in own]
+    crowded = search([*own, *copies])
+    assert len(alone) > 5 and alone <= links(crowded)

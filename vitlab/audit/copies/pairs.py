@@ -51,6 +51,19 @@ class Pairs:
         return Pairs(self.first[chosen], self.second[chosen], self.kind[chosen], self.score[chosen])
 
 
+def no_pairs() -> Pairs:
+    """Return none."""
+    empty = np.zeros(0, np.int64)
+    return Pairs(empty, empty, np.zeros(0, object), np.zeros(0, np.float32))
+
+
+def join(parts: list[Pairs]) -> Pairs:
+    """Return the pairs of all parts, one part after the other."""
+    return Pairs(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("first", "second", "kind", "score"))
+    )
+
+
 def across(pairs: Pairs, split: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which pairs stand on two sides of a split, (P,); an image of no split is on no side."""
     return _differ(split[pairs.first], split[pairs.second])
