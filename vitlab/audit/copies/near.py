@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.audit.copies.candidates import CandidateIndex
-from vitlab.audit.copies.change import between_contents, intensity, name_change
+from vitlab.audit.copies.change import between_contents, name_change
 from vitlab.audit.copies.pairs import (
     COPY,
     FINE_SCAN,
@@ -114,7 +114,7 @@ def _confirm(
     source, copy = rows[source], rows[copy]
     start[whole] = between_contents(start[whole], box_of[source[whole]], box_of[copy[whole]], turn[whole])
     score, fine = (np.full(len(source), -1.0, np.float32) for _ in range(2))
-    found, light = np.zeros((len(source), 2, 3), np.float32), np.zeros((len(source), 2), np.float32)
+    found = np.zeros((len(source), 2, 3), np.float32)
     sides = np.minimum(images.width, images.height)
     sides = np.minimum(sides[source], sides[copy])
 
@@ -127,14 +127,12 @@ def _confirm(
         second = torch.from_numpy(images.content[copy[part]].astype(np.float32))
         scores, finest, fitted = register(first, second, torch.from_numpy(start[part]).float())
         score[part], fine[part], found[part] = scores.numpy(), finest.numpy(), fitted.numpy()
-        same = np.flatnonzero(_same(score[part], fine[part], sides[part]))
-        light[part.start + same] = intensity(first[same], second[same], fitted[same])
 
     with one_thread_each():
         in_threads(compare, len(source), _BATCH, "comparing candidates")
     sure = np.flatnonzero(_same(score, fine, sides))
     source, copy = source[sure], copy[sure]
-    kinds = name_change(images, source, copy, turn[sure], found[sure], light[sure])
+    kinds = name_change(images, source, copy, turn[sure], found[sure])
     kinds[score[sure] < COPY] = NEIGHBOUR
     low, high = np.minimum(source, copy), np.maximum(source, copy)
     return Pairs(low, high, kinds, score[sure].clip(0, 1))

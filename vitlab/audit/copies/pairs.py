@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 
 # From the surest to the least sure. The first three are decided by digests, the others by registration.
 EXACT: Final = ("same file", "same pixels", "padded")
-COPIES: Final = ("re-compressed", "resized", "brightness", "flipped", "turned", "cropped", "rotated")
+COPIES: Final = (
+    "re-compressed", "resized", "brightness", "contrast", "blurred", "noisy", "marked", "flipped", "turned", "cropped",
+    "rotated",
+)  # fmt: skip
 NEIGHBOUR: Final = "neighbour"  # another slice, or another moment, of what is likely the same scan
 KINDS: Final = (*EXACT, *COPIES, NEIGHBOUR)
 
