@@ -5,9 +5,9 @@ import shlex
 import sys
 import tempfile
 import warnings
-from argparse import SUPPRESS, ArgumentError
+from argparse import SUPPRESS
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Csv, ImageFolder, Phantom, Source
 from vitlab.data.splits import assign_splits
-from vitlab.mistakes import explain
+from vitlab.mistakes import OneLine
 from vitlab.report.insert import check_marks, insert
 
 # Settings of the data that change nothing in an audit: a configuration of `fit` may have them, the help does not.
@@ -95,9 +95,11 @@ def main(args: list[str]) -> int:
 def _settings(args: list[str]) -> Any:
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(
+    class Parser(OneLine, ArgumentParser):
+        named: ClassVar = {"data.source": Source.__subclasses__()}
+
+    parser = Parser(
         prog="vitlab audit",
-        exit_on_error=False,
         description="Find copies, patients across splits, shortcuts, doubtful labels, broken files and shift between "
         "splits, before a model is trained on them. Writes audit.json, pairs.csv and audit.html.",
     )
@@ -120,13 +122,7 @@ def _settings(args: list[str]) -> Any:
                         help="no audit: plant this many copies of each kind and say how many are found")  # fmt: skip
     parser.add_argument("--into", type=Path | None, default=None, help="page to put the result into, as compare does")
     parser.add_argument("--mark", type=str, default="audit", help="between <!-- MARK --> and <!-- /MARK --> of it")
-    try:
-        parsed = parser.parse_args(args)
-    except ArgumentError as error:
-        if "data.source" in str(error) and "required" in str(error):
-            message = "no data: give --config configs/data/phantom.yaml, or --data.source and its settings"
-            raise ValueError(message) from None
-        raise ValueError(explain(str(error), parser, (ImageDataModule, *Source.__subclasses__()))) from None
+    parsed = parser.parse_args(args)
     if isinstance(parsed.predictions, Path):
         parsed.predictions = [parsed.predictions]
     return parser.instantiate_classes(parsed)
