@@ -201,6 +201,10 @@ MISTAKES = {
     "wrong element in a file": (["fit", *CNN, "--config={root}/element.yaml"],
                                 "trainer.devices: expected a whole number or text, got 'a'"),
     "config with nothing in it": (["fit", *CNN, "--config={root}/nothing.yaml"], "nothing.yaml is not a configuration"),
+    "help on a misspelt class": (["fit", "--data.source.help=Csvv"], "data.source: unknown class Csvv, did you mean C"),
+    "a study elsewhere": (["fit", *CNN, "--run.study=../x"], "../x leads out of"),
+    "axes elsewhere": (["fit", *CNN, "--run.axes=a/../../../x"], "x leads out of"),
+    "GPUs where there is none": (["fit", *CNN, "{discs}", "--trainer.sync_batchnorm=true"], "trainer.sync_batchnorm"),
     "audit of a recipe": (["audit", *CNN], "there is no setting model."),
 }  # fmt: skip
 

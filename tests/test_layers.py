@@ -18,7 +18,7 @@ ARROWS = {
             "report", "bench"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
                       "evaluate"],
-    "preflight": ["mistakes", "models", "data"],
+    "preflight": ["mistakes", "precision", "models", "data"],
     "precision": [],
     "run_folder": [],
     "atomic": [],

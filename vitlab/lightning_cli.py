@@ -49,7 +49,7 @@ UNHELPFUL = (
     ".*log_every_n_steps.*",
     ".*exists and is not empty.*",
     ".*LeafSpec.*",
-    ".*lightly.*",
+    ".*(lightly|across ranks is zero).*",
     ".*enable_nested_tensor.*",
 )
 
@@ -128,7 +128,7 @@ class VitlabCLI(LightningCLI):
             if self.verb != "fit":
                 raise FileNotFoundError(f"{self.verb} needs weights: give --ckpt_path RUN/checkpoints/best.ckpt")
             return
-        check_checkpoint(Path(path), config.model.class_path)
+        check_checkpoint(Path(path), config)
         super()._parse_ckpt_path()
 
     def instantiate_classes(self) -> None:

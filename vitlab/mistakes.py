@@ -81,7 +81,7 @@ def refuse_null(key: str, kind: type, settings: Mapping[str, Any]) -> None:
 
 def _explain(message: str, keys: set[str], named: Mapping[str, Sequence[type]], key: str | None) -> str:
     """Return the line, its keys not yet lengthened by the keys around it."""
-    if (head := re.match(r'Parser key "([\w.]+)"[^:]*:\s*', message)) is not None:
+    if (head := re.match(r'(?:Parser key "|--)([\w.]+?)(?:"[^:]*|\.help):\s*', message)) is not None:
         return _inside(head[1], _explain(message[head.end() :], keys, named, head[1]))
     message = re.sub(r"^\s*- Expected a path but .*? either not accessible or invalid\s+- ", "", message)
     value = None

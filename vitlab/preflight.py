@@ -8,6 +8,7 @@ import torch
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.mistakes import refuse_null
 from vitlab.models.base import BaseModule
+from vitlab.precision import on_cpu
 
 # What the data know and the model is told.
 LINKED = ("num_classes", "image_size", "channels")
@@ -42,6 +43,11 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
             f"trainer.accelerator is {trainer.accelerator} and torch finds no GPU here: leave out "
             "configs/hardware/gpu.yaml, or set --trainer.accelerator=cpu"
         )
+    if trainer.sync_batchnorm and on_cpu(trainer.accelerator):
+        raise ValueError("trainer.sync_batchnorm works on GPUs, and this run is on the CPU: set it to false")
+    empty = ["max_epochs", "max_steps", "limit_train_batches"] + ["limit_val_batches"] * (not model_class.pretraining)
+    if verb == "fit" and not trainer.fast_dev_run and (empty := [name for name in empty if trainer[name] == 0]):
+        raise ValueError(f"trainer.{empty[0]}=0 leaves no checkpoint to test; --trainer.fast_dev_run=true tries things")
     if trainer.enable_checkpointing is False:
         raise ValueError(
             "trainer.enable_checkpointing=false leaves nothing to test: the best checkpoint of a run is; leave it "
@@ -49,20 +55,36 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
         )
 
 
-def check_checkpoint(path: Path, class_path: str) -> None:
-    """Find a checkpoint that is missing, unreadable or of another model class."""
+def check_checkpoint(path: Path, config: Any) -> None:
+    """Find a checkpoint that is missing, unreadable, or of another model class or image size than the settings.
+
+    Args:
+        path: The checkpoint.
+        config: The verb's settings, parsed.
+
+    Raises:
+        FileNotFoundError: It is missing.
+        ValueError: It cannot be read or does not fit.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no checkpoint {path}: a run keeps its own in checkpoints/best.ckpt and last.ckpt"
         )
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        held = checkpoint["hyper_parameters"].get("_class_path", class_path)
+        settings = checkpoint["hyper_parameters"]
         checkpoint[ImageDataModule.__qualname__]
     except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
         raise ValueError(f"{path} is not a checkpoint of vitlab ({type(error).__name__})") from None
-    if held != class_path:
+    class_path = config.model.class_path
+    if (held := settings.get("_class_path", class_path)) != class_path:
         names = [full.rpartition(".")[2] for full in (held, class_path)]
         raise ValueError(
             f"{path} holds a {names[0]} and the configuration asks for a {names[1]}: give the recipe that trained it"
         )
+    for fact in ("image_size", "channels"):  # a CNN takes other sizes, and is worse at them
+        if (held := settings.get(fact, config.data[fact])) != config.data[fact]:
+            raise ValueError(
+                f"{path} was trained with data.{fact}={held}, and it is {config.data[fact]} here: give the run's "
+                f"config.yaml, or --data.{fact}={held}"
+            )

@@ -47,11 +47,19 @@ def study_of(config: Any) -> str:
 
 
 def run_folder(config: Any, model_class: type) -> Path:
-    """Return `<root>/<study or data set>/<approach>/<axes>/seed<k>[-fold<f>]`."""
+    """Return `<root>/<study or data set>/<approach>/<axes>/seed<k>[-fold<f>]`.
+
+    Raises:
+        ValueError: A name in it leads elsewhere.
+    """
     run, data = config.run, config.data
     axes = run.axes or (f"label_fraction={data.label_fraction:g}" if data.label_fraction != 1 else "")
     seed = f"seed{int(config.seed_everything)}" + (f"-fold{data.fold}" if data.fold is not None else "")
-    return Path(run.root) / study_of(config) / approach_of(run.approach, model_class) / axes / seed
+    names = study_of(config), approach_of(run.approach, model_class), axes
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{name} leads out of {run.root}: give names, and the folder as --run.root")
+    return Path(run.root).joinpath(*names, seed)
 
 
 def check_free(folder: Path, *, resuming: bool, overwrite: bool) -> None:
