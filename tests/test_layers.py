@@ -14,11 +14,13 @@ REPO = Path(__file__).parents[1]
 ARROWS = {
     "": [],
     "__main__": ["cli"],
-    "cli": ["lightning_cli", "mistakes", "audit", "models", "data", "callbacks", "study", "evaluate", "explain",
+    "cli": ["lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study", "evaluate", "explain",
             "report", "bench"],
-    "lightning_cli": ["mistakes", "run_folder", "models", "data", "callbacks", "cost", "evaluate"],
+    "lightning_cli": ["mistakes", "lock", "run_folder", "models", "data", "callbacks", "cost", "evaluate"],
     "run_folder": [],
     "atomic": [],
+    "lock": [],
+    "shipped": [],
     "cost": [],
     "mistakes": [],
     "callbacks": ["cost", "models.backbones", "evaluate", "explain"],
@@ -39,7 +41,9 @@ ARROWS = {
     "data.image_ops": [],
     "data.manifest": [],
     "audit": ["audit", "data", "evaluate", "report.insert", "mistakes"],
-    "study": ["study", "evaluate", "report", "data.manifest"],
+    "study": ["study", "evaluate", "report", "lock", "shipped"],
+    "study.images": ["study", "data.manifest", "data.sources", "data.splits", "mistakes"],  # which images a job sees
+    "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
     "explain": ["explain", "evaluate"],
     "report": ["report", "evaluate"],
@@ -48,7 +52,8 @@ ARROWS = {
 ROOT = ["__version__", "atomic"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
-LIGHT = ("", "__main__", "cli", "atomic", "evaluate", "report", "study.plan", "data.manifest")
+LIGHT = ("", "__main__", "cli", "atomic", "lock", "shipped", "evaluate", "report", "study.command", "study.plan",
+         "data.manifest")  # fmt: skip
 
 
 def modules():
@@ -154,7 +159,7 @@ def test_light_modules_load_nothing_heavy(name):
     assert not loaded & HEAVY, f"vitlab.{name} imports {sorted(loaded & HEAVY)} when it is imported"
 
 
-@pytest.mark.parametrize("module", ["report.table", "__main__", "cli", "evaluate.metrics", "evaluate.probe"])
+@pytest.mark.parametrize("module", ["report.table", "__main__", "cli", "evaluate.metrics", "evaluate.probe", "study.command"])
 def test_importing_it_loads_no_torch(module):
     code = f"import sys, vitlab.{module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO)

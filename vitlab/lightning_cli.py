@@ -7,10 +7,12 @@ data -> loggers and checkpoints), precision (device and model -> trainer).
 import logging
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
@@ -18,6 +20,7 @@ from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, Resu
 from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
+from vitlab.lock import hold
 from vitlab.mistakes import explain
 from vitlab.models.backbones import unfuse_attention
 from vitlab.models.base import BaseModule
@@ -74,8 +77,8 @@ class SaveConfigAtFit(SaveConfigCallback):
 class VitlabCLI(LightningCLI):
     """LightningCLI with the run folder, the links and the callbacks that all approaches share."""
 
-    def __init__(self, verb: str, args: list[str], configs: Path) -> None:
-        self.verb = verb
+    def __init__(self, verb: str, args: list[str], configs: Path, held: ExitStack) -> None:
+        self.verb, self.held = verb, held
         self.folder = Path()
         base = [str(configs / "base.yaml")]
         super().__init__(
@@ -164,6 +167,8 @@ class VitlabCLI(LightningCLI):
         resuming = bool(config.get("ckpt_path"))
         if self.verb == "fit":
             if not trainer.fast_dev_run:
+                if getattr(rank_zero_only, "rank", 0) == 0:
+                    self.held.enter_context(hold(self.folder))
                 check_free(self.folder, resuming=resuming, overwrite=config.run.overwrite)
             config.checkpoint.dirpath = str(self.folder / "checkpoints")
             if model_class.pretraining:  # nothing to select by: labels stay out of pretraining
@@ -264,7 +269,8 @@ def run_verb(verb: str, args: list[str], configs: Path) -> int:
         0; mistakes are raised.
     """
     quieten()
-    VitlabCLI(verb, args, configs)
+    with ExitStack() as held:  # the lock of the run folder
+        VitlabCLI(verb, args, configs, held)
     return 0
 
 

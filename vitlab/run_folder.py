@@ -111,10 +111,12 @@ def loggers(folder: Path, resumed: str | None) -> list[Any]:
             rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
         rows = [row for row in rows if int(row["step"]) < done]
     board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
-    table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=200)
+    # every row at once: a run that is killed keeps its curves
+    table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=1)
     kept: Any = table.experiment.metrics if rows else None  # asking for it makes the file anew
     if isinstance(kept, list):  # on other ranks the experiment is a dummy
         kept.extend(rows)
+        table.save()
     return [board, table]
 
 

@@ -134,6 +134,12 @@ def assign_splits(
     return manifest.with_columns(split=split.astype(object))
 
 
+def split_sha256(manifest: Manifest, split: str) -> str:
+    """Returns a hex digest of a split's paths, whatever their order: equal where its images are the same."""
+    paths = "\n".join(sorted(manifest.path[manifest.split == split]))
+    return hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest()
+
+
 def _groups(manifest: Manifest) -> NDArray[np.str_]:
     """Returns the patient of each row, or the image's own path, which other than its row number stays with it."""
     patients = manifest.patient_id.astype(str)
