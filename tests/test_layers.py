@@ -14,8 +14,8 @@ REPO = Path(__file__).parents[1]
 ARROWS = {
     "": [],
     "__main__": ["cli"],
-    "cli": ["lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study", "evaluate", "explain",
-            "report", "bench"],
+    "cli": ["lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study", "evaluate",
+            "explain", "report", "bench"],
     "lightning_cli": ["mistakes", "lock", "run_folder", "models", "data", "callbacks", "cost", "evaluate"],
     "run_folder": [],
     "atomic": [],
@@ -159,7 +159,9 @@ def test_light_modules_load_nothing_heavy(name):
     assert not loaded & HEAVY, f"vitlab.{name} imports {sorted(loaded & HEAVY)} when it is imported"
 
 
-@pytest.mark.parametrize("module", ["report.table", "__main__", "cli", "evaluate.metrics", "evaluate.probe", "study.command"])
+@pytest.mark.parametrize(
+    "module", ["report.table", "__main__", "cli", "evaluate.metrics", "evaluate.probe", "study.command"]
+)
 def test_importing_it_loads_no_torch(module):
     code = f"import sys, vitlab.{module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO)

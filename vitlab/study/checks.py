@@ -2,7 +2,7 @@
 
 import json
 import queue
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,69 +12,80 @@ from vitlab.study.plan import Job
 from vitlab.study.settings import get
 from vitlab.study.workers import Event, Worker
 
+_STARTS = 3
+
 
 class Checker:
-    """Asks a worker, which is started when there is a first question, what `fit` would make of settings."""
+    """Asks a worker, which is started when there is a first question, what `fit` would make of settings.
 
-    def __init__(self) -> None:
+    Args:
+        device: Of the worker.
+        threads: Of the worker, which may run jobs afterwards.
+    """
+
+    def __init__(self, device: str | None, threads: int) -> None:
+        self.device, self.threads = device, threads
         self.events: queue.Queue[Event] = queue.Queue()
         self.worker: Worker | None = None
 
-    def __enter__(self) -> "Checker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the worker."""
         if self.worker is not None:
             self.worker.kill()
 
     def ask(self, job: Job, flags: Sequence[str]) -> dict[str, Any]:
         """Return the worker's answer; see `vitlab.study.worker.check`."""
-        if self.worker is None:
-            self.worker = Worker(self.events, 1, None)
-        self.worker.send({"do": "check", "settings": job.settings, "flags": list(flags)})
-        while True:
-            _, event = self.events.get()
-            if event["event"] == "gone":
-                raise RuntimeError("a worker of the study ended before it began: what it says stands above")
+        for _ in range(_STARTS):
+            if self.worker is None:
+                self.worker = Worker(self.events, self.threads, self.device)
+            self.worker.send({"do": "check", "settings": job.settings, "flags": list(flags)})
+            event: dict[str, Any] = {}
+            while event.get("event") not in ("checked", "gone"):
+                _, event = self.events.get()
             if event["event"] == "checked":
                 return event
+            self.worker = None  # killed from outside, or it could not start: then again
+        raise RuntimeError("the worker that checks settings ends before it begins: what it says stands above")
 
 
-def check(jobs: Iterable[Job], folder: Path, *, adopt: bool) -> None:
+def check(jobs: Sequence[Job], folder: Path, checker: Checker, *, adopt: bool) -> None:
     """Check the jobs that are not done, and take on runs that were made by hand with the same settings.
 
     Args:
         jobs: Each behind the one that it needs.
         folder: The study's.
+        checker: Is asked about one job of each kind, and of those that have begun none.
         adopt: Write job.json into the folders of runs that are taken on.
 
     Raises:
         ValueError: In one line, what is wrong with the study.
     """
-    done: set[str] = set()
-    checked: set[str] = set()
-    with Checker() as checker:
-        for job in jobs:
-            state = state_after_return(job, folder)
-            if state == "done":
-                done.add(job.key)
+    states = {job.key: state_after_return(job, folder) for job in jobs}
+    checked = {_kind(job) for job in jobs if states[job.key] in ("done", "stopped")}
+    for job in jobs:
+        state = states[job.key]
+        if state in ("done", "stopped"):
+            continue
+        if _kind(job) not in checked:
+            checked.add(_kind(job))
+            _check(job, checker)
+        if state == "new":
+            continue
+        if job.needs is None or states[job.needs] == "done":
+            answer = checker.ask(job, [])
+            if "resolved" in answer and agrees(job, answer["resolved"]):
+                states[job.key] = "done"
+                if adopt:
+                    with hold(job.folder):
+                        write_record(job.folder, job.key, record_of(job))
                 continue
-            kind = json.dumps([job.recipe, job.chain if job.last else "", job.axes, job.last])
-            if kind not in checked:
-                checked.add(kind)
-                _check(job, checker)
-            if state not in ("other", "unknown"):
-                continue
-            if job.needs is None or job.needs in done:
-                answer = checker.ask(job, [])
-                if "resolved" in answer and agrees(job, answer["resolved"]):
-                    done.add(job.key)
-                    if adopt:
-                        with hold(job.folder):
-                            write_record(job.folder, job.key, record_of(job))
-                    continue
-            if state_of(job.folder, job.key) == "unknown":
-                raise ValueError(foreign(job.folder))
+        if state_of(job.folder, job.key) == "unknown":
+            raise ValueError(foreign(job.folder))
+
+
+def _kind(job: Job) -> tuple[str, ...]:
+    """Return what jobs have in common that differ by seed and fold alone."""
+    return job.chain, job.recipe, job.axes
 
 
 def _check(job: Job, checker: Checker) -> None:

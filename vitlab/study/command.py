@@ -1,6 +1,7 @@
 """`python -m vitlab study`: a study file in, all its runs and their table out."""
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -10,10 +11,10 @@ from typing import NoReturn
 
 from vitlab.report.table import main as compare
 from vitlab.shipped import find_config
-from vitlab.study.checks import check
+from vitlab.study.checks import Checker, check
 from vitlab.study.costs import Costs, in_words
 from vitlab.study.file import load, nearest
-from vitlab.study.folders import REPLACED, changes, state_after_return, state_of
+from vitlab.study.folders import REPLACED, bring_back, changes, state_after_return, state_of
 from vitlab.study.plan import Job, plan
 from vitlab.study.run import Runner, in_order
 from vitlab.study.settings import get
@@ -45,27 +46,37 @@ def main(args: list[str]) -> int:
             raise ValueError(f"--only {approach}: there is no such approach{near}; there are {known}")
     folder = options.root / study.name
     jobs = plan(study, options.root, options.only)
-    check(jobs, folder, adopt=not options.dry_run)
-    costs = Costs(options.root, folder, jobs)
     devices, threads = _workers(options, jobs)
+    checker = Checker(devices[0], threads)
+    try:
+        check(jobs, folder, checker, adopt=not options.dry_run)
+    except BaseException:
+        checker.close()
+        raise
+    costs = Costs(options.root, folder, jobs)
     if options.dry_run:
+        checker.close()
         _show_plan(jobs, folder, costs, len(devices))
         return 0
-    runner = Runner(
-        jobs, folder, costs, retries=study.retries, devices=devices, threads=threads, max_seconds=options.max_time
-    )
     _say_what_changed(jobs, folder)
+    bring_back(jobs, folder)
+    runner = Runner(
+        jobs, folder, costs, retries=study.retries, devices=devices, threads=threads, max_seconds=options.max_time,
+        first=checker.worker, events=checker.events,
+    )  # fmt: skip
     left = len(jobs) - runner.count("done")
     print(f"{study.name}: {len(jobs)} runs, {left} to do" + (
         f" on {min(len(devices), left)} workers of {threads} thread{'s' * (threads > 1)}" if left else ""
     ), flush=True)  # fmt: skip
     stopped = _Stopped()
-    signal.signal(signal.SIGTERM, stopped)
+    before = signal.signal(signal.SIGTERM, stopped)
     try:
         time_up = runner.run()
     except KeyboardInterrupt:
         _say_end(runner, "stopped")
         return stopped.code
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if runner.count("done"):
         print(flush=True)
         _compare(folder)
@@ -102,7 +113,7 @@ def _compare(folder: Path) -> None:
 
 
 def _workers(options: argparse.Namespace, jobs: Sequence[Job]) -> tuple[list[str | None], int]:
-    """Return the device of each worker, and the threads of each.
+    """Return the device of each worker, and the threads of each: its share of the cores, or $OMP_NUM_THREADS.
 
     They depend on the plan and not on what is left of it: other threads may change a figure's last digit.
     """
@@ -111,7 +122,8 @@ def _workers(options: argparse.Namespace, jobs: Sequence[Job]) -> tuple[list[str
     wide = max(1, sum(job.last for job in jobs))
     count = options.workers or (len(on_gpu) * each if on_gpu else min(cores(), wide))
     devices = [on_gpu[number % len(on_gpu)] if on_gpu else None for number in range(count)]
-    return devices, max(1, cores() // count)
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    return devices, int(stated) if stated.isdigit() else max(1, cores() // count)
 
 
 def _say_what_changed(jobs: Sequence[Job], folder: Path) -> None:

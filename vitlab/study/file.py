@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from vitlab.shipped import find_config
+from vitlab.shipped import configs_folder, find_config
 from vitlab.study.settings import Settings, read_yaml
 
 ALL = "*"  # `*:key` is for every recipe of a chain
@@ -108,7 +108,9 @@ def _checked(path: Path, found: Settings) -> StudyFile:
             raise ValueError(f"{section} must map dotted keys to values, e.g. model.optim.lr")
     for key, values in grid.items():
         _check_list(f"grid.{key}", values)
-    recipes = {recipe_name(recipe) for chain in chains.values() for recipe in chain}
+    # shipped ones too: who takes an approach out of a study need not clear its settings away
+    recipes = {path.stem for path in configs_folder().glob("*.yaml")} - {"base"}
+    recipes |= {recipe_name(recipe) for chain in chains.values() for recipe in chain}
     for key in [*grid, *settings]:
         _check_setting(Setting.parse(key), key, recipes)
     return StudyFile(
@@ -123,7 +125,7 @@ def _check_setting(setting: Setting, text: str, recipes: Iterable[str]) -> None:
     for recipe in setting.recipes:
         if recipe != ALL and recipe not in recipes:
             raise ValueError(
-                f"{text!r} is for the recipe {recipe!r}, which no approach has{nearest(recipe, recipes)}; "
+                f"{text!r} is for the recipe {recipe}, which no approach has{nearest(recipe, recipes)}; "
                 f"there are {', '.join(sorted(recipes))}"
             )
     instead = {

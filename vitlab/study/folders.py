@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +12,7 @@ import yaml
 
 from vitlab.atomic import write_text
 from vitlab.evaluate.results import read_results
+from vitlab.lock import InUse, hold
 from vitlab.study.plan import Job
 from vitlab.study.settings import Settings, differences, get, material, without
 
@@ -105,6 +108,14 @@ def make_room(folder: Path, key: str, study: Path) -> State:
             _move(folder, kept_folder(folder, (record or {"key": "none"})["key"], study))
         _move(kept, folder)
     return state_of(folder, key)
+
+
+def bring_back(jobs: Iterable[Job], study: Path) -> None:
+    """Put finished runs that were set aside back into their folders; one that is in use there waits for its turn."""
+    for job in jobs:
+        if state_of(job.folder, job.key) != "done" and state_after_return(job, study) == "done":
+            with suppress(InUse), hold(job.folder):
+                make_room(job.folder, job.key, study)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from vitlab.evaluate.results import read_results
 from vitlab.study.costs import Costs, in_words
-from vitlab.study.folders import LOG, last_checkpoint, record_of, state_after_return
+from vitlab.study.folders import LOG, last_checkpoint, record_of, state_of
 from vitlab.study.plan import Job
 from vitlab.study.workers import FROM_OUTSIDE, Event, Worker
 
@@ -46,6 +46,8 @@ class Runner:
         devices: One entry a worker: the GPU that it sees, or None.
         threads: CPU threads a worker.
         max_seconds: Stop after this time; None never.
+        first: A worker that has started already, with the first device, and whose events come by `events`.
+        events: What workers say.
     """
 
     def __init__(
@@ -58,18 +60,20 @@ class Runner:
         devices: Sequence[str | None],
         threads: int,
         max_seconds: float | None = None,
+        first: Worker | None,
+        events: "queue.Queue[Event]",
     ) -> None:
         self.folder, self.costs, self.retries = folder, costs, retries
         self.devices, self.threads = devices, threads
         self.all = {job.key: Progress(job) for job in jobs}
         self.unlocks = unlocks(jobs)
         self.deadline = None if max_seconds is None else time.monotonic() + max_seconds
-        self.events: queue.Queue[Event] = queue.Queue()
-        self.workers: dict[Worker, Progress | None] = {}  # the job that it is at
-        self.ready: set[Worker] = set()
+        self.events = events
+        self.workers: dict[Worker, Progress | None] = {first: None} if first else {}  # the job that it is at
+        self.ready: set[Worker] = {first} if first else set()
         self.failed_starts = 0
         for progress in self.all.values():
-            if state_after_return(progress.job, folder) == "done":
+            if state_of(progress.job.folder, progress.job.key) == "done":
                 progress.status = "done"
         for progress in self.all.values():  # its backbone may have been deleted since: nobody needs it any more
             users = self._users(progress.job)
