@@ -1,10 +1,15 @@
 """Which jobs a study has, what they share, and which changes make a new run of which."""
 
+import inspect
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.study.conftest import CHAIN
+from vitlab.cli import main
+from vitlab.data.datamodule import ImageDataModule
 from vitlab.study.file import load
 from vitlab.study.plan import plan
 
@@ -91,10 +96,6 @@ def test_root_name_and_retries_do_not_matter(study):
 def test_a_changed_image_list_makes_new_runs(study, tmp_path):
     before = keys(study)
     images = tmp_path / "images"
-    import shutil
-
-    import yaml
-
     source = yaml.safe_load(study.data.read_text())
     shutil.copytree(source["data"]["source"]["init_args"]["root"], images)
     source["data"]["source"]["init_args"]["root"] = str(images)
@@ -122,3 +123,14 @@ def test_every_shipped_study_has_its_four_approaches(path, data_root, monkeypatc
                 "shuffled_labels": 6}  # fmt: skip
     if path.stem in expected:
         assert len(jobs) == expected[path.stem]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_shipped_study_passes_the_checks_of_fit(path, data_root, monkeypatch, tmp_path, capsys):
+    known = inspect.signature(ImageDataModule).parameters
+    study = load(path)
+    if strange := [key for key in [*study.grid, *study.settings] if key.startswith("data.") and key[5:] not in known]:
+        pytest.skip(f"the data module has no {strange} yet")
+    monkeypatch.setenv("VITLAB_DATA", str(data_root))
+    assert main(["study", "--config", str(path), "--root", str(tmp_path / "logs"), "--dry_run"]) == 0
+    assert "0 done" in capsys.readouterr().out and not (tmp_path / "logs").exists()

@@ -9,10 +9,11 @@ from typing import Any
 from vitlab.lock import hold
 from vitlab.study.folders import agrees, foreign, record_of, state_after_return, state_of, write_record
 from vitlab.study.plan import Job
-from vitlab.study.settings import get
+from vitlab.study.settings import Settings, get
 from vitlab.study.workers import Event, Worker
 
 _STARTS = 3
+_GROUPS = ("trainer", "model", "model.optim", "data", "data.source", "data.augment", "checkpoint", "probe")
 
 
 class Checker:
@@ -33,12 +34,12 @@ class Checker:
         if self.worker is not None:
             self.worker.kill()
 
-    def ask(self, job: Job, flags: Sequence[str]) -> dict[str, Any]:
+    def ask(self, settings: Settings, flags: Sequence[str] = ()) -> dict[str, Any]:
         """Return the worker's answer; see `vitlab.study.worker.check`."""
         for _ in range(_STARTS):
             if self.worker is None:
                 self.worker = Worker(self.events, self.threads, self.device)
-            self.worker.send({"do": "check", "settings": job.settings, "flags": list(flags)})
+            self.worker.send({"do": "check", "settings": settings, "flags": list(flags)})
             event: dict[str, Any] = {}
             while event.get("event") not in ("checked", "gone"):
                 _, event = self.events.get()
@@ -72,7 +73,7 @@ def check(jobs: Sequence[Job], folder: Path, checker: Checker, *, adopt: bool) -
         if state == "new":
             continue
         if job.needs is None or states[job.needs] == "done":
-            answer = checker.ask(job, [])
+            answer = checker.ask(job.settings)
             if "resolved" in answer and agrees(job, answer["resolved"]):
                 states[job.key] = "done"
                 if adopt:
@@ -83,18 +84,20 @@ def check(jobs: Sequence[Job], folder: Path, checker: Checker, *, adopt: bool) -
             raise ValueError(foreign(job.folder))
 
 
+def _flags(key: str, value: Any) -> list[str]:
+    if isinstance(value, dict) and key.replace(".init_args", "") in _GROUPS and "class_path" not in value:
+        return [flag for name, inner in value.items() for flag in _flags(f"{key}.{name}", inner)]
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}"]
+
+
 def _kind(job: Job) -> tuple[str, ...]:
     """Return what jobs have in common that differ by seed and fold alone."""
     return job.chain, job.recipe, job.axes
 
 
 def _check(job: Job, checker: Checker) -> None:
-    flags = [
-        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in job.stated
-        if not key.startswith("data.") or job.last  # said once
-    ]
-    answer = checker.ask(job, flags)
+    flags = [flag for key, value in job.stated for flag in _flags(key, value)]  # as flags: `fit` explains them best
+    answer = checker.ask(job.layer, flags)
     if "error" in answer:
         raise ValueError(f"{job.recipe} of {job.chain}: {answer['error']}")
     if answer["pretraining"] == job.last:

@@ -31,7 +31,8 @@ class Job:
         fold: Of the data; None for a published or cut split.
         axes: What it varies beside seed and fold, e.g. model.optim.lr=0.001; the folder's name.
         settings: All that its files, settings and grid say, for `fit --config`.
-        stated: Dotted key and value of what the study's file itself sets, to be checked.
+        layer: What the YAML files alone say.
+        stated: Dotted key and value of what the study's file sets over that.
         folder: Where it is run.
         needs: Key of the pretraining whose backbone it starts from.
         weights: That backbone's file.
@@ -51,6 +52,7 @@ class Job:
     fold: int | None
     axes: str
     settings: Settings
+    layer: Settings
     stated: list[tuple[str, Any]]
     folder: Path
     last: bool
@@ -186,6 +188,7 @@ def _job(study: StudyFile, root: Path, approach: str, recipe: str, layer: Settin
         fold=fold,
         axes=folder_name,
         settings=merge(settings, {"seed_everything": point.seed, "run": run}),
+        layer=layer,
         stated=stated,
         folder=root / study.name / name / folder_name / (f"seed{point.seed}" + (f"-fold{fold}" if fold else "")),
     )
