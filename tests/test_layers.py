@@ -16,8 +16,11 @@ ARROWS = {
     "__main__": ["cli"],
     "cli": ["lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study", "evaluate",
             "explain", "report", "bench"],
-    "lightning_cli": ["mistakes", "lock", "run_folder", "models", "data", "callbacks", "cost", "evaluate"],
-    "run_folder": [],
+    "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
+                      "evaluate"],
+    "preflight": ["mistakes", "models", "data"],
+    "precision": [],
+    "run_folder": ["lock"],
     "atomic": [],
     "lock": [],
     "shipped": [],
@@ -31,7 +34,8 @@ ARROWS = {
     "data.batches": ["data.cache"],
     "data.datamodule": ["data.split_images", "data.batches", "data.sources", "data.cache", "data.augment",
                         "data.manifest"],
-    "data.split_images": ["data.sources", "data.splits", "data.manifest"],
+    "data.split_images": ["data.sources", "data.splits", "data.shuffled_labels", "data.manifest"],
+    "data.shuffled_labels": ["data.splits", "data.manifest"],
     "data.sources": ["data.sources", "data.manifest", "data.phantom", "data.decode", "data.cache"],
     "data.phantom": ["data.phantom", "data.manifest"],
     "data.splits": ["data.manifest"],
@@ -39,7 +43,9 @@ ARROWS = {
     "data.decode": [],
     "data.augment": ["data.image_ops"],
     "data.image_ops": [],
-    "data.manifest": [],
+    "data.manifest": ["data.csv_file", "data.patients"],
+    "data.csv_file": [],
+    "data.patients": [],
     "audit": ["audit", "data", "evaluate", "report.insert", "mistakes"],
     "study": ["study", "evaluate", "report", "lock", "shipped"],
     "study.images": ["study", "data.manifest", "data.sources", "data.splits", "mistakes"],  # which images a job sees
@@ -53,7 +59,7 @@ ROOT = ["__version__", "atomic"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
 LIGHT = ("", "__main__", "cli", "atomic", "lock", "shipped", "evaluate", "report", "study.command", "study.plan",
-         "data.manifest")  # fmt: skip
+         "data.manifest", "data.csv_file", "data.patients")  # fmt: skip
 
 
 def modules():

@@ -257,6 +257,7 @@ class ResultsWriter(Callback):
             "split": data.split_settings,
             "fold": data.split_settings["fold"],
             "label_fraction": data.label_fraction,
+            "shuffle_labels": data.shuffle_labels,
             "images": {split: len(data.rows(split)) for split in SPLITS},
             "backbone": getattr(module, "backbone_name", type(module.backbone).__name__),
             "parameters": sum(parameter.numel() for parameter in module.parameters()),

@@ -6,7 +6,6 @@
 import difflib
 import os
 import sys
-from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -96,19 +95,17 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
 def _data(args: list[str]) -> int:
     from jsonargparse import ArgumentParser
 
-    from vitlab.mistakes import explain
+    from vitlab.mistakes import OneLine
 
-    parser = ArgumentParser(
-        prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.", exit_on_error=False
-    )
+    class Parser(OneLine, ArgumentParser):
+        pass
+
+    parser = Parser(prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.")
     parser.add_argument("name", type=Literal["phantom"], help="which data set")
     parser.add_argument("--config", action="config", help="YAML file of these settings")
     parser.add_argument("--out", type=Path | None, help="folder to write, new or empty; null is the cache of fit")
     parser.add_argument("--seed", type=int, default=0, help="seed of the patients")
-    try:
-        settings = parser.parse_args(args)
-    except ArgumentError as error:
-        raise ValueError(explain(str(error), parser, ())) from None
+    settings = parser.parse_args(args)
     from vitlab.data.phantom import generate, phantom_folder
 
     folder: Path = settings.out or phantom_folder(settings.seed)
@@ -149,9 +146,8 @@ def _check_yaml(path: Path) -> None:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(
-            f"{path} is not a configuration: it holds a {type(found).__name__}, not keys such as model and data"
-        )
+        held = {type(None): "nothing", list: "a list", str: "text"}.get(type(found), "a value")
+        raise ValueError(f"{path} is not a configuration: it holds {held}, not keys such as model and data")
 
 
 def _is_mistake(error: Exception) -> bool:

@@ -1,14 +1,18 @@
 """The run folder: its name, what may not be written over, and the loggers and checkpoints that write into it."""
 
 import csv
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from vitlab.lock import hold
 
 
 @dataclass
@@ -54,12 +58,21 @@ def run_folder(config: Any, model_class: type) -> Path:
     return Path(run.root) / study_of(config) / approach_of(run.approach, model_class) / axes / seed
 
 
-def check_free(folder: Path, *, resuming: bool, overwrite: bool) -> None:
-    """Keep finished and unfinished runs from being written over.
+def check_free(folder: Path, config: Any, held: ExitStack) -> None:
+    """Keep runs from being written over, finished, unfinished or under way.
+
+    Args:
+        folder: The run folder.
+        config: The settings of `fit`.
+        held: Holds the folder's lock from here on.
 
     Raises:
-        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given; or both were.
+        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given; or both were. Or
+            another process is at it.
     """
+    resuming, overwrite = bool(config.get("ckpt_path")), config.run.overwrite
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        held.enter_context(hold(folder))
     if overwrite and resuming:
         raise ValueError("--run.overwrite=true starts anew and --ckpt_path goes on: give one of them")
     if overwrite:

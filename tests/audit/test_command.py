@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import time
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -61,7 +62,10 @@ def test_an_audit_of_the_repaired_manifest_finds_no_leak(published, data_root, t
     ]) == 0  # fmt: skip
     found = report(tmp_path / "out")
     split = found["test"]
-    assert split["identical_in_train"] == split["near_in_train"] == 0 and split["n"] > 250
+    assert split["identical_in_train"] == split["near_in_train"] == 0
+    assert abs((split["n"] / found["n"]) / (394 / 3264) - 1) < 0.01  # the share of the images that it had
+    for name, before in report(published)["test"]["by_class"].items():
+        assert abs(split["by_class"][name]["n"] / split["n"] - before["n"] / 394) < 0.01, name
     assert split["unseen_distinct"] == split["n"] and not found["labels"]["conflicts"]
     assert found["patients"]["across_splits"] == []
     assert not {"same file", "same pixels", "padded"} & set(found["pairs"])
@@ -210,6 +214,77 @@ def test_one_class_one_split_and_no_labels_are_audited(tmp_path):
         assert report(tmp_path / f"out{label}")["pairs"]["same file"]["n"] == 1
 
 
+def test_odd_patient_ids_count_alike_in_audit_and_fit(image_folder, tmp_path):
+    images = {part: sorted((image_folder / part).rglob("*.png")) for part in ("train", "val", "test")}
+    ids = {
+        "train": [f"P-{number // 2:03}" for number in range(30)] + ["unknown"] * 10,
+        "val": ["N/A"] * 16,
+        "test": [f"p-{number:03}" for number in range(6)] + ["Unknown"] * 10,
+    }
+    table = tmp_path / "table.csv"
+    rows = [
+        f"{file.relative_to(image_folder)},{file.parent.name},{name},{part}\n"
+        for part, files in images.items()
+        for file, name in zip(files, ids[part], strict=True)
+    ]
+    table.write_text("path,label,patient_id,split\n" + "".join(rows))
+    args = ["--data.source=Csv", f"--data.source.root={image_folder}", f"--data.source.manifest={table}"]
+    audit = ["audit", *args, f"--out={tmp_path / 'out'}", f"--repair={tmp_path / 'repaired.csv'}"]
+    fit = ["fit", "--config=configs/cnn.yaml", *args, "--data.image_size=32", "--trainer.max_steps=1",
+           f"--run.root={tmp_path / 'runs'}", "--data.name=odd", "--trainer.accelerator=cpu"]  # fmt: skip
+    warned = []
+    for verb in (audit, fit):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            assert main(verb) == 0
+        warned.append([str(warning.message) for warning in seen if str(table) in str(warning.message)])
+    found = report(tmp_path / "out")
+    assert found["patients"] | {"alike": 0, "groups": 0} == {
+        "known": False, "n": 15, "images_without": 36, "alike": 0, "groups": 0,
+        "across_splits": [{"patient": f"P-{number:03}", "splits": {"train": 2, "test": 1}} for number in range(6)],
+    }  # fmt: skip
+    assert found["leak"] and "6 patients are on two sides" in found["verdict"]
+    said = [
+        "36 of 72 images have a patient id that names nobody ('N/A' 16, 'Unknown' 10, 'unknown' 10): "
+        "it counts as missing",
+        "the id of 6 patients comes in several spellings, e.g. 'P-000' and 'p-000': they count as one",
+    ]
+    details = [finding["detail"] for finding in found["files"] if finding["kind"] == "patient id"]
+    assert [detail.lower() for detail in details] == [f"{remark.lower()}." for remark in said]
+    assert warned == [[f"{table}: {remark}" for remark in said]] * 2
+    assert details[1] in (tmp_path / "out/audit.html").read_text(encoding="utf-8").replace("&#x27;", "'")
+
+    (predictions,) = (tmp_path / "runs").rglob("predictions.csv")
+    with predictions.open() as file:
+        patients = Counter(row["patient_id"] for row in csv.DictReader(file))
+    assert patients[""] == 36 and patients["P-000"] == 3 and len(patients) == 16
+
+    args[-1] = f"--data.source.manifest={tmp_path / 'repaired.csv'}"
+    assert main(["audit", *args, f"--out={tmp_path / 'again'}", "--fail-on=leak"]) == 0
+    again = report(tmp_path / "again")
+    assert again["patients"]["n"] == 15 and not [found for found in again["files"] if found["kind"] == "patient id"]
+
+
+def test_a_wrong_row_of_a_table_is_named_by_its_file_and_line(image_folder, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\ntrain/top/0.png,top\n\ntrain/top/0.png,bottom\n")
+    args = ["--data.source=Csv", f"--data.source.root={image_folder}", f"--data.source.manifest={table}"]
+    for verb in (["audit"], ["fit", "--config=configs/cnn.yaml"]):
+        assert main([*verb, *args]) == 2
+        assert f"the manifest {table} has paths more than once, first 'train/top/0.png' in line 2 and line 4" in (
+            capsys.readouterr().err
+        )
+
+
+def test_a_link_to_a_folder_above_is_no_leak(image_folder, tmp_path):
+    shutil.copytree(image_folder, tmp_path / "set")
+    (tmp_path / "set/train/top/up").symlink_to("../..")
+    args = ["--data.source=ImageFolder", f"--data.source.root={tmp_path / 'set'}"]
+    with pytest.warns(UserWarning, match=r"left out \(1, e\.g\. train/top/up\)$"):
+        assert main(["audit", *args, f"--out={tmp_path / 'out'}", "--fail-on=leak"]) == 0
+    assert report(tmp_path / "out")["n"] == 72
+
+
 MISTAKES = {
     "no data": ([], "no data: give --config"),
     "misspelt": (["--data.source=ImageFolder", "--data.sorce.root=x"], "data.sorce"),
@@ -226,9 +301,13 @@ MISTAKES = {
     "plant and repair": (["--config=configs/data/phantom.yaml", "--plant=3", "--repair=x.csv"], "leave out --repair"),
     "no page": (["--config=configs/data/phantom.yaml", "--into=nowhere.md"], "there is no page"),
     "repair of a container": (["--data.source=Torchvision", "--data.source.dataset=CIFAR10", "--repair=x.csv"], ""),
-    "no predictions": (["--config=configs/data/phantom.yaml", "--predictions=none.csv"], "there is no none.csv"),
+    "out is empty": (["--config=configs/data/phantom.yaml", "--out="], "--out is empty: give a folder"),
+    "out in no real folder": (["--config=configs/data/phantom.yaml", "--out=/proc/x"], "cannot write --out /proc/x ("),
+    "out holds folders": (["--config=configs/data/phantom.yaml", "--out=taken"], "pairs.csv there is a folder"),
+    "no predictions": (["--predictions=none.csv"], "there is no none.csv for --predictions: give the predictions.csv"),
     "predictions of others": (["--predictions=others.csv"], "of other images"),
-    "no predictions.csv": (["--predictions=constraints.csv"], "constraints.csv"),
+    "no predictions.csv": (["--predictions=constraints.csv"], "constraints.csv is not a predictions file"),
+    "a folder without predictions": (["--predictions=taken"], "the folder taken has no predictions.csv"),
 }
 
 
@@ -239,11 +318,77 @@ def test_a_mistake_ends_in_one_line(mistake, image_folder, tmp_path, capsys, mon
     (tmp_path / "twice.changes.csv").write_text("path,change,reason\n")
     header = "split,index,path,patient_id,label,prob_bottom,prob_top\n"
     (tmp_path / "others.csv").write_text(header + "train,0,elsewhere.png,,top,0.5,0.5\n")
+    (tmp_path / "taken/pairs.csv").mkdir(parents=True)
     args, message = MISTAKES[mistake]
-    if mistake in ("predictions of others", "no predictions.csv"):
+    if "predictions" in mistake:
         args = [*args, "--data.source=ImageFolder", f"--data.source.root={image_folder}"]
     before = sorted(path.name for path in tmp_path.iterdir())
     assert main(["audit", *args]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitlab")]
-    assert len(lines) == 1 and message in lines[0], lines
+    shown = capsys.readouterr().err
+    lines = [line for line in shown.splitlines() if line.startswith("vitlab")]
+    assert len(lines) == 1 and message in lines[0] and "reading images" not in shown, lines
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.fixture
+def small_files():
+    """Return a function that lets this process write no file beyond a size: what a full disk does, without root."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [10, 20_000])  # nothing fits; pairs.csv does, the page does not
+def test_a_full_disk_leaves_the_earlier_results(size, leaky, tmp_path, capsys, small_files):
+    args = ["audit", "--data.source=ImageFolder", f"--data.source.root={leaky}", f"--out={tmp_path / 'out'}"]
+    assert main(args) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert len(before["pairs.csv"]) < 20_000 < len(before["audit.html"])
+    capsys.readouterr()
+    small_files(size)
+    assert main([*args, "--data.name=other"]) == 2
+    assert main([*args[:-1], f"--out={tmp_path / 'new/out'}"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitlab")]
+    assert all(f"cannot write --out {tmp_path}" in line and "File too large" in line for line in lines), lines
+    assert len(lines) == 2 and not (tmp_path / "new").exists()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize("data", [["--config=configs/data/phantom.yaml"], ["--data.source=ImageFolder"]])
+def test_a_cache_that_cannot_be_written_names_its_setting(data, image_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITLAB_CACHE", "/proc/x")
+    data += [f"--data.source.root={image_folder}"] * (data == ["--data.source=ImageFolder"])
+    assert main(["audit", *data, "--out=out"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitlab")]
+    assert "VITLAB_CACHE" in line and "/proc/x" in line and list(tmp_path.iterdir()) == []
+
+
+def test_labels_that_are_missing_and_the_folder_of_a_run_given_as_predictions(leaky, tmp_path, capsys):
+    rows = []
+    for number, path in enumerate(sorted(leaky.rglob("*.png"))):
+        part, label, _ = path.relative_to(leaky).parts
+        rows.append([str(path.relative_to(leaky)), "" if number % 9 == 0 else label, part])
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label,split\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    folder = tmp_path / "runs/discs/cnn/seed0"
+    folder.mkdir(parents=True)
+    lines = [f"{part},{at},{path},,{label},0.5,0.5\n" for at, (path, label, part) in enumerate(rows) if part == "test"]
+    header = "split,index,path,patient_id,label,prob_bottom,prob_top\n"
+    (folder / "predictions.csv").write_text(header + "".join(lines))
+    assert main([
+        "audit", "--data.source=Csv", f"--data.source.root={leaky}", f"--data.source.manifest={table}",
+        f"--out={tmp_path / 'out'}", f"--predictions={folder}",
+    ]) == 0  # fmt: skip
+    found, blank = report(tmp_path / "out"), [part for _, label, part in rows if not label]
+    assert found["labels"]["unlabelled"] == len(blank) > 0
+    for part in ("val", "test"):
+        assert found[part]["unlabelled"] == blank.count(part) > 0
+        assert found[part]["n"] == found[part]["unlabelled"] + sum(of["n"] for of in found[part]["by_class"].values())
+    shown = capsys.readouterr().out
+    assert f"{len(blank)} of {len(rows)} images have no label" in shown
+    assert f"{len(blank)} of {len(rows)} images have no label" in (tmp_path / "out/audit.html").read_text()
+    (value,) = found["worth"]
+    assert (value["name"], value["trained_on"]) == ("discs/cnn/seed0", "audit")
+    assert value["seen"]["n"] == 1 and "judged by this audit's training split: discs/cnn/seed0" in shown

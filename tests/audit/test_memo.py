@@ -76,3 +76,10 @@ def test_damaged_stale_and_old_results_are_made_again(manifest, tmp_path):
     os.utime(folder, (1, 1))
     memo.get("other", [], compute, read)
     assert not folder.exists()
+
+
+def test_a_cache_that_cannot_be_written_names_its_setting(manifest, tmp_path):
+    (tmp_path / "file").write_text("")
+    for base in (tmp_path / "file", type(tmp_path)("/proc/x")):
+        with pytest.raises(OSError, match=f"cannot write to the cache {base} .*set VITLAB_CACHE"):
+            Memo(manifest, base).get("stage", [1], lambda folder: None, read)

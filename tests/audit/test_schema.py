@@ -42,7 +42,8 @@ def test_the_schema_is_one():
 def test_a_report_is_valid(report):
     assert errors(report) == []
     del report["worth"]  # without runs
-    for key in ("conflicts", "errors", "expected", "trust", "patients_with_two_classes"):
+    judged = ("expected", "expected_low", "expected_high", "sentence", "trust")
+    for key in ("conflicts", "errors", *judged, "patients_with_two_classes"):
         del report["labels"][key]  # with one class
     report.update(classes=[], shortcuts=[], pairs={}, shift=[], files=[])
     del report["test"]
@@ -52,12 +53,15 @@ def test_a_report_is_valid(report):
 @pytest.mark.parametrize(
     ("keys", "value"),
     [
-        (("schema",), 2),
+        (("schema",), 3),
         (("created",), "yesterday"),
         (("n",), 3.5),
         (("surplus",), 1),
         (("train",), {}),
         (("test", "unseen"), None),
+        (("test", "unlabelled"), -1),
+        (("labels", "unlabelled"), None),
+        (("worth", 0, "trained_on"), "nothing"),
         (("test", "by_class", "glioma", "unseen_distinct"), 3),
         (("pairs", "mirrored"), {"n": 1, "across_splits": 0, "across_labels": 0}),
         (("pairs", "flipped", "n"), 0),

@@ -25,7 +25,8 @@ def test_the_screen_holds_the_figures(report):
 
 def test_five_lines_whatever_is_missing(report):
     assert summary_markdown(report).count("\n- ") == 4
-    for key in ("conflicts", "errors", "expected", "trust", "patients_with_two_classes"):
+    judged = ("expected", "expected_low", "expected_high", "sentence", "trust")
+    for key in ("conflicts", "errors", *judged, "patients_with_two_classes"):
         del report["labels"][key]  # one class
     del report["test"]
     report |= {"shortcuts": [], "shift": [], "pairs": {}}
@@ -80,3 +81,69 @@ def test_planted_copies_in_a_table_with_exact_intervals():
         "| cropped | to 90% 1.00, to 80% 0.90 | 100 | 0.950 (0.887 to 0.984) | 0.995 (0.972 to 1.000) | 0.95 |"
     )
     assert len(planted_text(rows).splitlines()) == 3
+
+
+def test_unseen_images_and_unseen_pictures_are_told_apart(report):
+    text = summary(report)
+    assert text.splitlines()[4].split("  ")[-1].strip() == "different pictures of these"
+    (line,) = [line for line in text.splitlines() if "vit/seed0" in line]
+    assert line == (
+        "  brains/vit/seed0, test: 0.910 (0.86 to 0.96) on all 394 images, 0.990 on 251 identical ones, "
+        "0.740 (0.69 to 0.79) on 101 different unseen pictures, 0.690 (0.64 to 0.74) on 60 different new ones"
+    )
+    assert "new: no near copy in training" in text and "audit's training split" not in text
+    report["worth"][0] |= {"trained_on": "audit", "seen": None, "new": None}
+    report["worth"][0]["all"] |= {"low": None, "high": None}
+    text = summary(report)
+    assert "0.910 on all 394 images, 0.740" in text and "(too few groups for an interval)" in text
+    assert "judged by this audit's training split: brains/vit/seed0" in text
+
+
+def test_images_without_a_label_are_counted(report):
+    assert "unlabelled: 7 of 394 images have no label, and count in no class" in summary(report)
+    report["test"]["unlabelled"] = 4
+    assert "7 of 394 images have no label (4 in test)," in summary(report)
+    report["labels"]["unlabelled"] = 0
+    assert "unlabelled" not in summary(report)
+
+
+def test_columns_come_before_pixels_and_none_hides(report):
+    shortcut = report["shortcuts"][0]
+
+    def named(name, value):
+        return {**shortcut, "name": name, "sentence": f"{name} alone", "balanced_accuracy": value}
+
+    pixels = [named(f"pixels {number}", 0.9) for number in range(5)]
+    columns = [named("column scanner", 0.6), named("prefix of patient_id", 0.7), named("column ward", 0.65)]
+    report["shortcuts"] = pixels + columns
+    lines = [line for line in summary(report).splitlines() if line.startswith(("shortcut: ", "    "))][1:]
+    assert [line.removeprefix("shortcut: ").removesuffix(" alone") for line in lines[:4]] == [
+        "prefix of patient_id", "column ward", "column scanner", "pixels 0"
+    ]  # fmt: skip
+    assert lines[6].strip() == "and 2 more: pixels 3, pixels 4"
+    assert "prefix of patient_id, column ward, column scanner alone tell classes apart (5 more do)" in verdict(report)
+
+
+def test_a_column_that_equals_the_label_has_a_line(report):
+    assert "not tested" not in summary(report)
+    report["untested_columns"] += [
+        {"column": "ward", "reason": "one number for each class, taken for the label"},
+        {"column": "diagnosis", "reason": "the label"},
+    ]
+    assert "not tested: ward, diagnosis, taken for the label" in summary(report)
+
+
+def test_the_fullest_screen_is_one(report):
+    report["val"] = report["test"]
+    report["patients"]["alike"] *= 9
+    report["untested_columns"] += [{"column": "diagnosis", "reason": "the label"}] * 9
+    shortcut = {**report["shortcuts"][0], "sentence": "x" * 300}
+    report["shortcuts"] = [{**shortcut, "name": f"column {number}"} for number in range(20)]
+    report["shift"] *= 2
+    value = {**report["worth"][0], "name": "a/longer/" * 9 + "seed0-fold1", "trained_on": "audit"}
+    report["worth"] = [value] * 12
+    report["verdict"] = verdict(report)
+    lines = summary(report).splitlines()
+    assert len(lines) + 2 <= 40 and max(map(len, lines)) <= 220
+    whole = [line for line in lines if "r/seed0-fold1, test: 0.910" in line]
+    assert len(whole) == 6 and all(line.endswith("on 60 different new ones") for line in whole)

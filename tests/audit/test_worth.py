@@ -8,6 +8,7 @@ from PIL import Image
 from vitlab.audit.copies.pairs import Pairs
 from vitlab.audit.images import read_images
 from vitlab.audit.memo import Memo
+from vitlab.audit.run import read_runs
 from vitlab.audit.worth import worth
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Csv
@@ -67,13 +68,18 @@ def write(path, rows=ROWS, order=None):
 
 def judge(data, file):
     manifest, images, pairs = data
-    return worth(file, paths=manifest.path, images=images, pairs=pairs, groups=np.arange(len(manifest)))
+    (run,) = read_runs([file], manifest)
+    return worth(run, images=images, pairs=pairs, groups=np.arange(len(manifest)))
+
+
+def parts_of(value):
+    return {name: part for name, part in asdict(value).items() if name not in ("name", "split", "trained_on")}
 
 
 def test_parts_by_hand(data, tmp_path):
     val, test = judge(data, write(tmp_path / "predictions.csv"))
     assert (val.split, test.split) == ("val", "test")
-    figures = {name: (part["accuracy"], part["n"]) for name, part in asdict(test).items() if name != "split"}
+    figures = {name: (part["accuracy"], part["n"]) for name, part in parts_of(test).items()}
     assert figures == {
         "all": (pytest.approx(4 / 7), 7),  # c, e, g, i of c to i; j has no label
         "seen": (0.5, 2),  # c, d
@@ -90,8 +96,8 @@ def test_the_order_of_the_rows_does_not_matter(data, tmp_path):
     order = np.random.default_rng(0).permutation(len(ROWS))
     one, two = write(tmp_path / "one.csv"), write(tmp_path / "two.csv", order=order)
     for first, second in zip(judge(data, one), judge(data, two), strict=True):
-        assert [part and (part["accuracy"], part["n"]) for k, part in asdict(first).items() if k != "split"] == [
-            part and (pytest.approx(part["accuracy"]), part["n"]) for k, part in asdict(second).items() if k != "split"
+        assert [part and (part["accuracy"], part["n"]) for part in parts_of(first).values()] == [
+            part and (pytest.approx(part["accuracy"]), part["n"]) for part in parts_of(second).values()
         ]
 
 
@@ -102,23 +108,15 @@ def test_what_was_seen_goes_by_the_splits_of_the_run(data, tmp_path):
     assert val.seen is None and val.near.n == 1
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda path: path.unlink(), "no predictions at"),
-        (lambda path: path.write_text("path,label\na.png,x\n"), "is not a predictions file: column 'split' is missing"),
-        (lambda path: path.write_bytes(b"\x89PNG\r\n\x00\xff"), "is not a predictions file"),
-        (lambda path: write(path, [*ROWS, ("z.png", 0, "test", "x", "x")]), r"1 of its 13 paths .* first 'z.png'"),
-        (lambda path: write(path, [*ROWS, ROWS[2]]), "a path more than once"),
-        (lambda path: write(path, ROWS[2:]), "has no training images"),
-    ],
-)
-def test_mistakes_are_named_in_one_line(data, tmp_path, change, message):
-    file = write(tmp_path / "predictions.csv")
-    change(file)
-    with pytest.raises(ValueError, match=message) as error:
-        judge(data, file)
-    assert "\n" not in str(error.value) and "predictions.csv" in str(error.value)
+def test_test_images_alone_are_judged_by_the_training_split_of_the_audit(data, tmp_path):
+    manifest, images, pairs = data
+    split = np.array([row[2] if row[2] != "val" else "train" for row in ROWS], object)
+    whole = judge(data, write(tmp_path / "whole.csv"))
+    alone = write(tmp_path / "alone.csv", [row for row in ROWS if row[2] in ("test", "val")])
+    data = manifest.with_columns(split=split), images, pairs
+    val, test = judge(data, alone)
+    assert test.trained_on == "audit" and whole[1].trained_on == "run"
+    assert parts_of(test) == parts_of(whole[1]) and parts_of(val) == parts_of(whole[0])  # val is no training image
 
 
 def test_a_published_run(data_root, tmp_path):
@@ -138,7 +136,8 @@ def test_a_published_run(data_root, tmp_path):
     none = np.zeros(0, np.int64)
     pairs = Pairs(none, none, np.zeros(0, object), np.zeros(0, np.float32))
     groups = np.unique(manifest.groups.astype(str), return_inverse=True)[1]
-    (test,) = worth(file, paths=manifest.path, images=images, pairs=pairs, groups=groups)
+    (run,) = read_runs([file], manifest)
+    (test,) = worth(run, images=images, pairs=pairs, groups=groups)
     chosen = predictions.where(predictions.split == "test")
     assert test.all.accuracy == pytest.approx(compute_metrics(chosen.probs, chosen.targets)["accuracy"])
     assert test.all == test.unseen == test.new and test.seen is test.near is None

@@ -299,7 +299,7 @@ ONE_PATIENT_OF_B = {"label": ["a"] * 116 + ["b"] * 4}
         ({}, {"fold": 0}, "fold 0 does not exist"),
         ({"fold": ["1", "2", "3"] * 40}, {"fold": 4}, "fold 4 does not exist: the folds are 1 to 3"),
         ({"fold": ["one"] * 120}, {"fold": 1}, "the column 'fold' must hold whole numbers"),
-        ({"fold": ["1", "2", ""] * 40}, {"fold": 1}, "40 rows have no fold"),
+        ({"fold": ["1", "2", ""] * 40}, {"fold": 1}, "40 rows without a fold .* first row 3"),
         ({"fold": ["1", "2"] * 60}, {"fold": 1}, "2 folds are too few for train, val and test: give at least 3"),
         ({}, {"fold": 1, "n_folds": 1}, "1 folds are too few"),
         ({}, {"fold": 1, "n_folds": 11}, "class 'a' has 10 patients, too few for 11 folds: set n_folds to at most 10"),
@@ -324,3 +324,21 @@ def test_a_single_patient_of_a_class_is_trained_on():
     with pytest.warns(UserWarning, match="no (val|test) image of 'b'"):
         result = assign_splits(small(**ONE_PATIENT_OF_B))
     assert set(result.split[result.label == "b"]) == {"train"}
+
+
+def test_images_may_be_dealt_whatever_patient_they_show_and_the_leak_is_named(cheng):
+    with pytest.warns(UserWarning, match="of 209 patients are on two sides"):
+        leaking = assign_splits(cheng, fold=1, group_by="image")
+    clean = assign_splits(cheng, fold=1)
+    for manifest, shared in ((leaking, True), (clean, False)):
+        train, test = (set(manifest.patient_id[manifest.split == part]) for part in ("train", "test"))
+        assert bool(train & test) is shared
+    assert abs((leaking.split == "test").mean() - 0.2) < 0.01
+    assert leaking.columns["fold"].tolist() == cheng.columns["fold"].tolist()
+
+
+def test_every_image_is_tested_once_over_the_folds_of_images():
+    manifest = small(fold=[str(1 + number % 3) for number in range(120)])
+    with pytest.warns(UserWarning, match="on two sides"):
+        splits = [assign_splits(manifest, fold=fold, n_folds=4, group_by="image").split for fold in (1, 2, 3, 4)]
+    assert (np.sum([split == "test" for split in splits], axis=0) == 1).all()

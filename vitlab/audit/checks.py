@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,13 @@ from vitlab.audit.images import Images, read_images
 from vitlab.audit.leaks import Seen, count_splits, seen_in_training
 from vitlab.audit.memo import Memo
 from vitlab.audit.progress import stage
+from vitlab.audit.run import Run
 from vitlab.audit.summary import verdict
 from vitlab.audit.worth import worth
 from vitlab.data.manifest import COLUMNS, Manifest
 from vitlab.data.sources import Source
 
-SCHEMA_VERSION = 1  # of audit.json, described by audit.schema.json; raise it whenever a key changes its meaning
+SCHEMA_VERSION = 2  # of audit.json, described by audit.schema.json; raise it whenever a key changes its meaning
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Audit:
 
 
 def run_audit(
-    manifest: Manifest, source: Source, *, name: str, splits_from: str, predictions: list[Path], seed: int = 0
+    manifest: Manifest, source: Source, *, name: str, splits_from: str, runs: list[Run], seed: int = 0
 ) -> Audit:
     """Run every check.
 
@@ -64,7 +64,7 @@ def run_audit(
         source: Opens images and masks.
         name: Of the data set.
         splits_from: Where the splits come from, in words.
-        predictions: predictions.csv of runs to judge.
+        runs: Runs whose accuracy to judge.
         seed: Of folds, permutations and resampling.
     """
     memo = Memo(manifest, reader=type(source).__name__)
@@ -100,7 +100,7 @@ def run_audit(
         },
         "pairs": _count_pairs(pairs, manifest),
     }
-    checks = _checks(manifest, source, images, pairs, groups, patients, memo, predictions, seed)
+    checks = _checks(manifest, source, images, pairs, groups, patients, memo, runs, seed)
     for key, check in stage(checks.items(), len(checks), "shortcuts, labels, shift, files"):
         found = check()
         report |= found if key == "shortcuts" else {key: found}
@@ -122,7 +122,7 @@ def _checks(
     groups: NDArray[np.int64],
     patients: NDArray[Any],
     memo: Memo,
-    predictions: list[Path],
+    runs: list[Run],
     seed: int,
 ) -> dict[str, Callable[[], Any]]:
     """Return the checks that follow the search for copies, by their key in the report."""
@@ -132,16 +132,21 @@ def _checks(
         "shift": lambda: [
             asdict(shift)
             for shift in split_shift(
-                images, manifest.split, groups, patients_known=bool((patients != "").all()), seed=seed
+                images,
+                manifest.split,
+                manifest.targets,
+                groups,
+                patients_known=bool((patients != "").all()),
+                seed=seed,
             )
         ],
         "files": lambda: [asdict(finding) for finding in check_files(manifest, images, source.read_mask, memo)],
     }
-    if predictions:
+    if runs:
         checks["worth"] = lambda: [
-            {"run": str(file), **asdict(value)}
-            for file in predictions
-            for value in worth(file, paths=manifest.path, images=images, pairs=pairs, groups=groups)
+            {"run": str(run.file), **asdict(value)}
+            for run in runs
+            for value in worth(run, images=images, pairs=pairs, groups=groups)
         ]
     return checks
 
@@ -185,7 +190,10 @@ def _labels(
     patients: NDArray[Any],
     seed: int,
 ) -> dict[str, Any]:
-    balance = {"balance": class_balance(manifest.targets, manifest.split, manifest.classes)}
+    balance: dict[str, Any] = {
+        "balance": class_balance(manifest.targets, manifest.split, manifest.classes),
+        "unlabelled": int((manifest.label == "").sum()),
+    }
     if len(manifest.classes) < 2:
         return balance
     found = label_errors(images, manifest.targets, groups, classes=manifest.classes, seed=seed)
@@ -202,6 +210,9 @@ def _labels(
         "conflicts": both,
         "errors": [{**asdict(error), "path": manifest.path[error.row]} for error in found.errors],
         "expected": None if np.isnan(found.expected) else found.expected,
+        "expected_low": None if np.isnan(found.low) else found.low,
+        "expected_high": None if np.isnan(found.high) else found.high,
+        "sentence": found.sentence,
         "trust": None if np.isnan(found.balanced_accuracy) else found.balanced_accuracy,
         "patients_with_two_classes": [
             {"patient": patient, "labels": counts}

@@ -53,6 +53,7 @@ def count_splits(seen: Seen, split: NDArray[Any], label: NDArray[Any]) -> dict[s
             **_count(seen, split == part),
             "unseen_distinct": len(np.unique(seen.picture[(split == part) & ~seen.identical & seen.readable])),
             "unreadable": int(((split == part) & ~seen.readable).sum()),
+            "unlabelled": int(((split == part) & (label == "") & seen.readable).sum()),
             "by_class": {
                 name: _count(seen, (split == part) & (label == name))
                 for name in sorted(set(label[split == part].tolist()) - {""})

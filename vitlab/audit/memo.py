@@ -63,14 +63,21 @@ class Memo:
             shutil.rmtree(folder, ignore_errors=True)
         self._forget_old()
         temporary = self.base / f"{folder.name}.{uuid.uuid4().hex}.tmp"
-        temporary.mkdir(parents=True)
         try:
+            temporary.mkdir(parents=True)
             compute(temporary)
             try:
                 os.rename(temporary, folder)
             except OSError:
                 if not folder.is_dir():  # else another process was first
                     raise
+        except OSError as error:
+            if error.errno is None:  # it says what to do already
+                raise
+            raise OSError(
+                f"cannot write to the cache {self.base} ({error.strerror}): set VITLAB_CACHE to a folder that can be "
+                "written and has space"
+            ) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return load(folder)

@@ -8,7 +8,10 @@ from vitlab.audit.baselines.shortcuts import ANATOMY
 from vitlab.audit.copies.pairs import NEIGHBOUR
 from vitlab.audit.leaks import splits_of
 
-_WORTH = 6  # runs and splits that fit the screen
+_SHORTCUTS = 6  # that fit the screen
+_WORTH = 6  # runs and splits that do
+_NAME = 36  # characters of a run's
+_COLUMN = ("column ", "prefix of ")  # begins the name of a shortcut that is metadata
 _LINE = 110  # characters; a terminal of the usual width folds no more than a line or two
 
 
@@ -37,7 +40,7 @@ def verdict(report: dict[str, Any]) -> str:
         sentence = "No image and no known patient of another split is in training"
         if report["patients"]["images_without"]:
             sentence += "; as patients are not known, slices of one patient may still be, most of which look different"
-    if named := [shortcut["name"] for shortcut in report["shortcuts"] if shortcut["named"]]:
+    if named := [shortcut["name"] for shortcut in _named(report)]:
         sentence += f", and {', '.join(named[:3])} alone tell{'s' * (len(named) == 1)} classes apart"
         sentence += f" ({len(named) - 3} more do)" * (len(named) > 3)
         sentence += ", by anatomy or by acquisition" * any(name in ANATOMY for name in named[:3])
@@ -50,12 +53,13 @@ def summary(report: dict[str, Any]) -> str:
     lines = [f"{report['data']}: {report['n']:,} images, {patients['groups']:,} groups"]
     lines += [*textwrap.wrap(report["verdict"], _LINE), ""]
     if splits_of(report):
-        lines.append(f"{'':<8}{'n':>8}{'identical':>11}{'near':>8}{'unseen':>8}{'distinct':>10}")
+        names = f"{'images':>8}{'identical':>11}{'near':>8}{'unseen':>8}{'different pictures of these':>29}"
+        lines.append(f"{'':<8}{names}")
     for split, found in splits_of(report).items():
         numbers = (found["n"], found["identical_in_train"], found["near_in_train"], found["unseen"])
         widths = (8, 11, 8, 8)
         cells = "".join(f"{number:>{width},}" for number, width in zip(numbers, widths, strict=True))
-        lines.append(f"{split:<8}{cells}{found['unseen_distinct']:>10,}")
+        lines.append(f"{split:<8}{cells}{found['unseen_distinct']:>29,}")
     lines.append("")
     if report["pairs"]:
         kinds = ", ".join(f"{kind} {found['n']:,}" for kind, found in report["pairs"].items())
@@ -68,17 +72,20 @@ def summary(report: dict[str, Any]) -> str:
     if "errors" in labels:
         two = len(labels["patients_with_two_classes"])
         lines.append(f"labels: {_labels(labels)}; {two:,} patients with two classes")
-    named = [shortcut["sentence"] for shortcut in report["shortcuts"] if shortcut["named"]]
-    lines += [f"shortcut: {sentence}" for sentence in named[:6]] or ["shortcuts: none beats chance clearly"]
-    if len(named) > 6:
-        lines.append(f"          and {len(named) - 6} more")
+    lines += _unlabelled(report)
+    named = _named(report)
+    lines += [f"shortcut: {found['sentence']}" for found in named[:_SHORTCUTS]] or [
+        "shortcuts: none beats chance clearly"
+    ]
+    if more := [found["name"] for found in named[_SHORTCUTS:]]:
+        lines.append(f"          and {len(more)} more: {', '.join(more)}")
+    if taken := [found["column"] for found in report["untested_columns"] if "the label" in found["reason"]]:
+        lines.append(f"not tested: {', '.join(taken)}, taken for the label: give any that is none another name or code")
     lines += [f"shift: {shift['sentence']}" for shift in report["shift"]]
     odd = [finding["kind"] for finding in report["files"]]
     counts = ", ".join(f"{odd.count(kind):,} {kind}" for kind in sorted(set(odd)))
     lines.append(f"files: {counts or 'nothing odd'}")
-    values = report.get("worth", [])
-    lines += [f"accuracy of {_worth(value)}" for value in values[:_WORTH]]
-    lines += [f"       and {len(values) - _WORTH:,} more"] * (len(values) > _WORTH)
+    lines += _worth(report.get("worth", []))
     return "\n".join(line if len(line) <= 2 * _LINE else line[: 2 * _LINE - 1] + "…" for line in lines)
 
 
@@ -90,20 +97,52 @@ def _patients(patients: dict[str, Any]) -> str:
 
 
 def _labels(labels: dict[str, Any]) -> str:
-    expected = labels["expected"]
-    chance = "" if expected is None else f", where about {expected:.0f} would by chance"
-    return (
-        f"{len(labels['conflicts']):,} pairs of copies have two labels; {len(labels['errors']):,} images look like "
-        f"another class{chance}"
-    )
+    return f"{len(labels['conflicts']):,} pairs of copies have two labels; {labels['sentence']}"
 
 
-def _worth(value: dict[str, Any]) -> str:
+def _named(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the shortcuts that beat chance: columns first, about which a user can do something, then by effect."""
+    named = [shortcut for shortcut in report["shortcuts"] if shortcut["named"]]
+    return sorted(named, key=lambda found: (not found["name"].startswith(_COLUMN), -found["balanced_accuracy"]))
+
+
+def _unlabelled(report: dict[str, Any]) -> list[str]:
+    number = report["labels"]["unlabelled"]
+    if not number:
+        return []
+    parts = [f"{found['unlabelled']:,} in {split}" for split, found in splits_of(report).items() if found["unlabelled"]]
+    where = f" ({', '.join(parts)})" if parts else ""
+    return [f"unlabelled: {number:,} of {report['n']:,} images have no label{where}, and count in no class or accuracy"]
+
+
+def _worth(values: list[dict[str, Any]]) -> list[str]:
+    if not values:
+        return []
+    lines = ["accuracy (unseen: not identical to a training image; new: no near copy in training either)"]
+    lines += [f"  {_accuracies(value)}" for value in values[:_WORTH]]
+    lines += [f"  and {len(values) - _WORTH:,} more"] * (len(values) > _WORTH)
+    if borrowed := dict.fromkeys(_short(value["name"]) for value in values if value["trained_on"] == "audit"):
+        lines.append(f"  without training images, so judged by this audit's training split: {', '.join(borrowed)}")
+    return lines
+
+
+def _accuracies(value: dict[str, Any]) -> str:
+    """Return the accuracies of a run on a split, and of how many images or pictures each is."""
+    words = {"all": "all {} images", "unseen": "{} different unseen pictures", "new": "{} different new ones"}
     parts = []
-    for name in ("all", "seen", "unseen", "new"):
-        if found := value.get(name):
-            parts.append(f"{name} {found['accuracy']:.3f} ({_interval(found)}, n {found['n']:,})")
-    return f"{value['run'].removesuffix('/predictions.csv')}, {value['split']}: {', '.join(parts)}"
+    for name, of in words.items():
+        if found := value[name]:
+            within = f" ({_interval(found)})" if found["low"] is not None else ""
+            parts.append(f"{found['accuracy']:.3f}{within} on {of.format(format(found['n'], ','))}")
+            if name == "all" and (seen := value["seen"]):
+                parts.append(f"{seen['accuracy']:.3f} on {seen['n']:,} identical ones")
+    too_few = " (too few groups for an interval)" if value["all"]["low"] is None else ""
+    return f"{_short(value['name'])}, {value['split']}: {', '.join(parts)}{too_few}"
+
+
+def _short(name: str) -> str:
+    """Return the end of a run's name, which tells runs apart, so that its line holds the figures."""
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 def _interval(found: dict[str, Any], percent: bool = False) -> str:

@@ -1,8 +1,6 @@
 """What a reported accuracy is worth: on the images that training has shown, and on those that it has not."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +9,8 @@ from vitlab.audit.baselines.intervals import mean_recall_interval
 from vitlab.audit.copies.pairs import Pairs
 from vitlab.audit.images import Images
 from vitlab.audit.leaks import seen_in_training
+from vitlab.audit.run import Run, TrainedOn
 from vitlab.data.manifest import SPLITS
-from vitlab.evaluate.predictions import read_predictions
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,9 @@ class Worth:
     """The accuracy of a run on one split, in parts; a part without images is None.
 
     Attributes:
+        name: Of the run.
         split: Of the run.
+        trained_on: Whose training split it was judged by.
         all: All labelled images, as the run reports it.
         seen: Those whose pixels equal those of a training image.
         near: Not seen, but a near copy or another slice of the same scan is in training.
@@ -47,7 +47,9 @@ class Worth:
         new: Those that are neither seen nor near, each picture once: what the accuracy is worth.
     """
 
+    name: str
     split: str
+    trained_on: TrainedOn
     all: Score
     seen: Score | None
     near: Score | None
@@ -55,42 +57,20 @@ class Worth:
     new: Score | None
 
 
-def worth(
-    file: Path, *, paths: NDArray[Any], images: Images, pairs: Pairs, groups: NDArray[np.int64]
-) -> list[Worth]:
+def worth(run: Run, *, images: Images, pairs: Pairs, groups: NDArray[np.int64]) -> list[Worth]:
     """Take a run's accuracy apart, for every split but train.
 
     What training has shown is taken from the splits of the run, which need not be those of the audit: a run cuts its
     own validation images from a published training split, or has another fold.
 
     Args:
-        file: predictions.csv of the run.
-        paths: Path of each image of the manifest, (N,).
+        run: What it predicted.
         images: All images.
         pairs: All pairs.
         groups: Patients or copy groups, (N,).
-
-    Raises:
-        ValueError: The file is missing, no predictions.csv, or of other images.
     """
-    try:
-        predictions = read_predictions(file)
-    except OSError as error:
-        raise ValueError(str(error)) from None
-    place = {path: row for row, path in enumerate(paths.tolist())}
-    if strange := [path for path in predictions.path if path not in place]:
-        raise ValueError(
-            f"{file} is of other images: {len(strange)} of its {len(predictions)} paths are not in the manifest, first "
-            f"{strange[0]!r}; give the predictions of a run on this data set"
-        )
-    rows = np.array([place[path] for path in predictions.path], np.int64)
-    if len(np.unique(rows)) < len(rows):
-        raise ValueError(f"{file} has a path more than once: each image has one row")
-    split = np.full(len(paths), "", object)
-    split[rows] = predictions.split
-    if not (split == "train").any():
-        raise ValueError(f"{file} has no training images: without them nothing is known of what the run has seen")
-    seen = seen_in_training(images, pairs, split)
+    predictions, rows = run.predictions, run.rows
+    seen = seen_in_training(images, pairs, run.split)
     correct = predictions.probs.argmax(1) == predictions.targets
     identical, near, picture, of = seen.identical[rows], seen.near[rows], seen.picture[rows], groups[rows]
 
@@ -103,7 +83,7 @@ def worth(
         if (everything := score(chosen)) is not None:
             unseen = chosen & ~identical
             parts = score(chosen & identical), score(chosen & near), score(unseen, True), score(unseen & ~near, True)
-            found.append(Worth(part, everything, *parts))
+            found.append(Worth(run.name, part, run.trained_on, everything, *parts))
     return found
 
 

@@ -92,3 +92,21 @@ class BatchSampler(Sampler[np.ndarray]):
             size = self.batch_size if len(block) == step else -(-len(block) // self.world_size)
             block = np.pad(block, (0, size * self.world_size - len(block)), constant_values=-1)
             yield block[self.rank * size : (self.rank + 1) * size]
+
+
+def mean_and_std(images: np.ndarray, rows: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of pixels in [0, 1], one figure a channel.
+
+    Args:
+        images: uint8 (N, C, H, W); read in pieces, as it may be larger than memory.
+        rows: Those to look at.
+    """
+    counts = np.zeros((images.shape[1], 256))
+    for piece in np.array_split(rows, max(1, len(rows) // 1024)):
+        pixels = images[piece]
+        for channel in range(len(counts)):
+            counts[channel] += np.bincount(pixels[:, channel].ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    mean = counts @ levels / counts.sum(1)
+    std = np.sqrt(counts @ levels**2 / counts.sum(1) - mean**2)
+    return mean.tolist(), np.maximum(std, 1 / 255).tolist()  # at least one gray level: blank images divide by it

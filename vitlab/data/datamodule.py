@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vitlab.data.augment import Augment
-from vitlab.data.batches import Batch, BatchSampler, CachedImages
+from vitlab.data.batches import Batch, BatchSampler, CachedImages, mean_and_std
 from vitlab.data.cache import ImageCache, build_cache
 from vitlab.data.manifest import SPLITS, Manifest
 from vitlab.data.sources import Source
@@ -41,6 +41,8 @@ class ImageDataModule(LightningDataModule):
         val_fraction: Share of the training images (by patient) for validation where no validation split is published.
         test_fraction: Share of the images (by patient) for the test where no test split is published.
         label_fraction: Share of the training patients to keep, in nested subsets.
+        group_by: "image" cuts splits and folds by image, not by patient: the split that leaks, to measure by how much.
+        shuffle_labels: Deal the labels of each split anew among its images: every approach must then be at chance.
         seed: Seed of splits and label fractions; not the training's seed, so that runs differ on the same patients.
         augment: Augmentation of the training images.
         views: Augmented views a training image; SimCLR wants 2.
@@ -66,6 +68,8 @@ class ImageDataModule(LightningDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
         label_fraction: float = 1.0,
+        group_by: Literal["patient", "image"] = "patient",
+        shuffle_labels: bool = False,
         seed: int = 0,
         augment: Augment = DEFAULT_AUGMENT,
         views: Literal[1, 2] = 1,
@@ -75,11 +79,8 @@ class ImageDataModule(LightningDataModule):
         checkpoint: str | None = None,
     ) -> None:
         super().__init__()
-        for setting, value in (
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("image_size", image_size),
-        ):
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "image_size": image_size}
+        for setting, value in sizes.items():
             if value < 1:
                 raise ValueError(f"data.{setting} is {value}; give a number of at least 1")
         self.source, self.name = source, name or source.name
@@ -90,18 +91,18 @@ class ImageDataModule(LightningDataModule):
             "n_folds": n_folds,
             "val_fraction": val_fraction,
             "test_fraction": test_fraction,
+            "group_by": group_by,
             "seed": seed,
         }
-        self.label_fraction = label_fraction
-        self.augment = augment
-        self.views = views
-        self.num_workers, self.on_error = num_workers, on_error
+        self.label_fraction, self.shuffle_labels = label_fraction, shuffle_labels
+        self.augment, self.views, self.num_workers, self.on_error = augment, views, num_workers, on_error
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.split_images = SplitImages(
             source,
             name=self.name,
             split_settings=self.split_settings,
             label_fraction=label_fraction,
+            shuffled=shuffle_labels,
             checkpoint=Path(checkpoint) if checkpoint else None,
         )
         self.trained = self.split_images.trained
@@ -170,15 +171,7 @@ class ImageDataModule(LightningDataModule):
         if self.trained:
             mean, std = self.trained["mean_std"]
             return mean, std
-        counts = np.zeros((self.channels, 256))
-        for rows in np.array_split(self.rows("train"), max(1, len(self.rows("train")) // 1024)):
-            images = self.cache.images[rows]
-            for channel in range(self.channels):
-                counts[channel] += np.bincount(images[:, channel].ravel(), minlength=256)
-        levels = np.arange(256) / 255
-        mean = counts @ levels / counts.sum(1)
-        std = np.sqrt(counts @ levels**2 / counts.sum(1) - mean**2)
-        return mean.tolist(), np.maximum(std, 1 / 255).tolist()  # at least one gray level: blank images divide by it
+        return mean_and_std(self.cache.images, self.rows("train"))
 
     def prepare_data(self) -> None:
         """Decode the images once a machine, before the ranks start."""

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vitlab.data.manifest import SPLITS, Manifest
+from vitlab.data.manifest import SPLITS, Manifest, split_sha256
+from vitlab.data.shuffled_labels import shuffle_labels
 from vitlab.data.sources import Source
-from vitlab.data.splits import assign_splits, split_sha256
+from vitlab.data.splits import assign_splits
 
 
 class SplitImages:
@@ -20,6 +21,7 @@ class SplitImages:
         name: Name of the data set, for messages.
         split_settings: For `assign_splits`, but the label fraction.
         label_fraction: Share of the training images to keep.
+        shuffled: Deal the labels of each split anew among its images.
         checkpoint: Evaluate what this run trained: its classes, and its splits where the images are the same. Of other
             images a published test split is kept, else all are test.
     """
@@ -31,10 +33,11 @@ class SplitImages:
         name: str,
         split_settings: dict[str, Any],
         label_fraction: float = 1.0,
+        shuffled: bool = False,
         checkpoint: Path | None = None,
     ) -> None:
         self.source, self.name = source, name
-        self.split_settings, self.label_fraction = split_settings, label_fraction
+        self.split_settings, self.label_fraction, self.shuffled = split_settings, label_fraction, shuffled
         self.trained: dict[str, Any] | None = None
         if checkpoint:
             self.trained = torch.load(checkpoint, weights_only=True, map_location="cpu")["ImageDataModule"]
@@ -65,7 +68,7 @@ class SplitImages:
                 f"the checkpoint was trained on other splits of {self.name} ({self.trained['split']}), so that it has "
                 "seen images of this test: give the config.yaml of its run"
             )
-        return manifest
+        return shuffle_labels(manifest, self.split_settings["seed"]) if self.shuffled else manifest
 
     @cached_property
     def classes(self) -> list[str]:
@@ -89,7 +92,7 @@ class SplitImages:
     def targets(self) -> np.ndarray:
         """Index of each label in `classes`, -1 where there is none, int64 (N,)."""
         index = {"": -1, **{name: number for number, name in enumerate(self.classes)}}
-        return np.fromiter((index[label] for label in self.source_manifest.label), np.int64, len(self.source_manifest))
+        return np.fromiter((index[label] for label in self.manifest.label), np.int64, len(self.manifest))
 
     @property
     def split_sha256(self) -> dict[str, str]:

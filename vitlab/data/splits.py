@@ -7,6 +7,7 @@ A group is a patient, or a single image where no patient is known; it is never d
 import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def nested_subset(targets: Ints, groups: NDArray[np.str_], fraction: float, seed
         Whether each row is kept, (N,). At least one group of every class is; groups without any label are.
     """
     names, codes = np.unique(groups, return_inverse=True)
-    rank = _hash_rank(names, seed, "label_fraction")
+    rank = hash_rank(names, seed, "label_fraction")
     labelled = targets >= 0
     pairs, rows = np.unique((targets * len(names) + codes)[labelled], return_counts=True)
     target, group = np.divmod(pairs, len(names))  # one entry per pair of class and group
@@ -91,6 +92,7 @@ def assign_splits(
     val_fraction: float = 0.15,
     test_fraction: float = 0.2,
     label_fraction: float = 1.0,
+    group_by: Literal["patient", "image"] = "patient",
     seed: int = 0,
 ) -> Manifest:
     """Gives every row a split: train, val, test, or none ("") where it is left out.
@@ -107,6 +109,8 @@ def assign_splits(
         val_fraction: Share of the training rows to cut for val where no val is published.
         test_fraction: Share of the rows to cut for test where no test is published.
         label_fraction: Share of the training rows that keep their place, by patient and class.
+        group_by: "image" deals single images, whatever patient they show, and leaves the `fold` column aside: the split
+            that leaks, to measure by how much.
         seed: Of made folds, cuts and label fractions.
 
     Returns:
@@ -120,24 +124,22 @@ def assign_splits(
             raise ValueError(f"{name} is {value}; give a share above 0 and below 1")
     if not 0 < label_fraction <= 1:
         raise ValueError(f"label_fraction is {label_fraction}; give a share above 0 and at most 1")
-    groups = _groups(manifest)
+    patients = _groups(manifest)
+    groups, dealt = patients, manifest
+    if group_by == "image":
+        groups = np.char.add(_IMAGE, manifest.path.astype(str))
+        dealt = manifest.with_columns(fold=np.full(len(manifest), "", dtype=object))
     if fold is None:
-        split = _cut(manifest, groups, val_fraction, test_fraction, seed)
+        split = _cut(dealt, groups, val_fraction, test_fraction, seed)
     else:
-        split = _by_fold(manifest, groups, fold, n_folds, seed)
-    _report_leaks(split, groups)
+        split = _by_fold(dealt, groups, fold, n_folds, seed)
+    _report_leaks(split, patients)
     train = np.flatnonzero(split == "train")
     if label_fraction < 1 and len(train):
         kept = nested_subset(manifest.targets[train], groups[train], label_fraction, seed)
         split[train[~kept]] = ""
     _check_classes(manifest, split)
     return manifest.with_columns(split=split.astype(object))
-
-
-def split_sha256(manifest: Manifest, split: str) -> str:
-    """Returns a hex digest of a split's paths, whatever their order: equal where its images are the same."""
-    paths = "\n".join(sorted(manifest.path[manifest.split == split]))
-    return hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest()
 
 
 def _groups(manifest: Manifest) -> NDArray[np.str_]:
@@ -157,11 +159,14 @@ def _by_fold(manifest: Manifest, groups: NDArray[np.str_], fold: int, n_folds: i
         # The manifest's own folds decide; rows outside them can only be a published test set.
         pool = column != ""
         if (bare := ~pool & (published != "test")).any():
-            raise ValueError(f"{bare.sum()} rows have no fold and are not published as test: fill the column 'fold'")
+            raise ValueError(
+                f"{manifest.place} has {bare.sum()} rows without a fold that are not published as test, first "
+                f"{manifest.line(int(bare.argmax()))}: fill the column 'fold'"
+            )
         try:
             numbers = column[pool].astype(np.int64)
         except ValueError:
-            raise ValueError("the column 'fold' must hold whole numbers: 1, 2, 3, ...") from None
+            raise ValueError(f"{manifest.place}: the column 'fold' must hold whole numbers: 1, 2, 3, ...") from None
     else:
         pool = published != "test"
         numbers = None
@@ -227,10 +232,11 @@ def _check_classes(manifest: Manifest, split: NDArray[np.str_]) -> None:
         warnings.warn(message, stacklevel=3)
 
 
-def _hash_rank(names: Iterable[str], seed: int, purpose: str) -> NDArray[np.uint64]:
+def hash_rank(names: Iterable[str], seed: int, purpose: str) -> NDArray[np.uint64]:
     """Returns a number for each name that looks random, is the same everywhere and depends on no other name."""
     digests = b"".join(
-        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(), digest_size=8).digest() for name in names
+        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(errors="surrogateescape"), digest_size=8).digest()
+        for name in names  # a path among them may be of any bytes
     )
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 
@@ -253,9 +259,9 @@ def _deal(targets: Ints, groups: NDArray[np.str_], shares: NDArray[np.float64], 
     """
     names, codes = np.unique(groups, return_inverse=True)
     labels, targets = np.unique(targets, return_inverse=True)
-    rank = _hash_rank(names, seed, "split")
+    rank = hash_rank(names, seed, "split")
     # A group's kind is its count of each class, told apart by a sum of random words: no table of groups x classes.
-    words, signature = _hash_rank(map(str, labels), 0, "class"), np.zeros(len(names), np.uint64)
+    words, signature = hash_rank(map(str, labels), 0, "class"), np.zeros(len(names), np.uint64)
     np.add.at(signature, codes, words[targets])
     _, example, kind = np.unique(signature, return_index=True, return_inverse=True)
     rows = np.isin(codes, example)

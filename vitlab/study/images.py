@@ -3,15 +3,14 @@
 import inspect
 import json
 import warnings
-from argparse import ArgumentError
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
-from vitlab.data.manifest import Manifest
+from vitlab.data.manifest import Manifest, split_sha256
 from vitlab.data.sources import Source
-from vitlab.data.splits import assign_splits, split_sha256
-from vitlab.mistakes import explain
+from vitlab.data.splits import assign_splits
+from vitlab.mistakes import OneLine
 from vitlab.study.settings import Settings, get
 
 SPLIT_KEYS = tuple(name for name in inspect.signature(assign_splits).parameters if name != "manifest")
@@ -62,12 +61,12 @@ def _images(source: str, split: str, name: str | None) -> Images:
 def _manifest(source: str) -> tuple[Manifest, str]:
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False)
+    class Parser(OneLine, ArgumentParser):
+        named: ClassVar = {"data.source": Source.__subclasses__()}
+
+    parser = Parser(exit_on_error=False)
     parser.add_subclass_arguments(Source, "data.source")
-    try:
-        found: Any = parser.instantiate_classes(parser.parse_object({"data": {"source": json.loads(source)}}))
-    except ArgumentError as error:
-        raise ValueError(explain(str(error), parser, tuple(Source.__subclasses__()))) from None
+    found: Any = parser.instantiate_classes(parser.parse_object({"data": {"source": json.loads(source)}}))
     made: Source = found.data.source
     manifest = made.manifest()
     manifest.check()

@@ -20,6 +20,7 @@ _FILES: Final = {
     "outlier": "Unlike all others",
     "text": "Burnt-in text",
     "mask": "Masks that do not match",
+    "patient id": "Patient ids",
 }
 
 
@@ -87,7 +88,7 @@ def labels_section(report: dict[str, Any], pictures: Pictures) -> Markup | None:
     labels = report["labels"]
     if not report["classes"]:
         return None
-    parts = [_balance(labels["balance"], report["classes"])]
+    parts = [_balance(labels["balance"], report["classes"]), _unlabelled(report)]
     if "errors" in labels:
         parts += [_conflicts(labels["conflicts"]), _errors(labels, pictures), _two_classes(labels)]
     return section(
@@ -102,6 +103,17 @@ def _balance(balance: dict[str, dict[str, int]], classes: list[str]) -> Markup:
         whole = sum(counts.values())
         rows.append([split or "no split", f"{whole:,}", *(share(counts.get(name, 0), whole) for name in classes)])
     return table(("split", "labelled", *classes), rows, caption="Class balance: images of each class by split")
+
+
+def _unlabelled(report: dict[str, Any]) -> Markup:
+    if not (number := report["labels"]["unlabelled"]):
+        return Markup("")
+    return tag(
+        "p",
+        f"{number:,} of {report['n']:,} images have no label: they are in no class here, and no label of theirs is "
+        "judged.",
+        class_="note",
+    )
 
 
 def _conflicts(conflicts: list[dict[str, Any]]) -> Markup:
@@ -134,7 +146,6 @@ def _errors(labels: dict[str, Any], pictures: Pictures) -> Markup:
         f"The model that judged them has a balanced accuracy of {trust:.2f} on groups that it was not trained on: the "
         "weaker it is, the less its doubts mean."
     )
-    by_chance = f"about {labels['expected']:,.0f} would if every label were right, since some images are hard"
     if not errors:
         return join([title, none("None found."), tag("p", how, class_="note")])
     shown = [
@@ -146,8 +157,8 @@ def _errors(labels: dict[str, Any], pictures: Pictures) -> Markup:
     ]  # fmt: skip
     return join([
         title,
-        tag("p", f"{len(errors):,} images look like another class to a model that was not trained on them; "
-            f"{by_chance}. The most doubtful come first."),
+        tag("p", f"To a model that was not trained on them {labels['sentence']}. By chance means: if every label were "
+            "right, since some images are hard. The most doubtful come first."),
         tag("p", how, class_="note"),
         long(tag("ol", *shown, class_="doubtful"), len(shown), len(errors)),
     ])  # fmt: skip
@@ -184,7 +195,8 @@ def shift_section(report: dict[str, Any]) -> Markup | None:
         ])  # fmt: skip
     return section(
         "shift", "Shift between splits", "Where a classifier can tell a split from training (AUROC clearly above "
-        "0.5), the two hold different images: a score there is about another population than training's.",
+        "0.5, among images of one class), the two hold different images: a score there is about another population "
+        "than training's.",
         table(("split", scale("AUROC"), "differs clearly", "AUROC (95 % interval)", "p", "images (groups)"), rows,
               caption="How well a classifier tells each split from training; 0.5, the dashed line: not at all", words=3)
         if rows else none("Not tested: too few patients or groups of images in a split."),

@@ -25,7 +25,11 @@ MEANINGS: Final = {
     "padded": "equal once uniform borders are cut off",
     "re-compressed": "saved again with loss, as JPEG does",
     "resized": "another size in pixels",
-    "brightness": "brightness or contrast changed",
+    "brightness": "brighter or darker",
+    "contrast": "light and dark farther apart or closer together",
+    "blurred": "smoothed, or sharpened",
+    "noisy": "with noise of its own",
+    "marked": "text, a mark or another small part differs",
     "flipped": "mirrored",
     "turned": "turned by 90, 180 or 270 degrees",
     "cropped": "a part of the other",
@@ -80,14 +84,14 @@ def _split_row(name: Markup, found: dict[str, Any]) -> list[Any]:
 
 def worth_section(report: dict[str, Any]) -> Markup | None:
     """Say what the accuracy of runs is worth; None where no run was given."""
-    if "worth" not in report:
+    if not report.get("worth"):
         return None
     names = {
         "all": "all, as reported",
         "seen": "identical in training",
         "near": "near copy in training",
-        "unseen": "not identical, each picture once",
-        "new": "neither, each picture once",
+        "unseen": "unseen: not identical, each picture once",
+        "new": "new: neither, each picture once",
     }
     rows = []
     for value in report["worth"]:
@@ -96,20 +100,22 @@ def worth_section(report: dict[str, Any]) -> Markup | None:
             if not found:
                 continue
             ends = found["accuracy"], found["low"], found["high"]
-            first = join([tag("strong", value["run"]), f" {value['split']}"]) if key == "all" else ""
+            first = join([tag("strong", value["name"]), f" {value['split']}"]) if key == "all" else ""
             rows.append([
-                first or tag("span", f"{value['run']} {value['split']}", class_="unseen"),
+                first or tag("span", f"{value['name']} {value['split']}", class_="unseen"),
                 name,
                 dot(*ends, reference=None, strong=key == "new"),
                 interval(*ends),
                 f"{found['n']:,} ({found['n_groups']:,})",
             ])  # fmt: skip
+    borrowed = dict.fromkeys(value["name"] for value in report["worth"] if value["trained_on"] == "audit")
     return section(
         "worth", "What a reported accuracy is worth", "The accuracy on images that training holds neither as they "
         "are nor as a near copy is the one to report; the gap to the accuracy on all images is what copies added.",
-        table(("run and split", "images", scale("accuracy"), "accuracy (95 % interval)", "images (groups)"), rows,
-              caption="Accuracy of each run by what its training has seen", words=3)
-        if rows else none("No prediction matches an image of this data set."),
+        table(("run and split", "images", scale("accuracy"), "accuracy (95 % interval)", "images or pictures (groups)"),
+              rows, caption="Accuracy of each run by what its training has seen", words=3),
+        tag("p", "Judged by the training split of this audit, as their predictions have no training images: ",
+            ", ".join(borrowed), ".", class_="note") if borrowed else "",
     )  # fmt: skip
 
 

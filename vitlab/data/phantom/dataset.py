@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from vitlab.atomic import check_writable
 from vitlab.data.manifest import Manifest
 from vitlab.data.phantom.anatomy import TISSUES, Head, load_head
 from vitlab.data.phantom.lesions import KINDS, Lesion
@@ -181,6 +182,7 @@ def phantom_folder(seed: int = 0, **settings: int) -> Path:
     folder = cache / f"phantom-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     done = folder / "manifest.csv"
     if not done.is_file():
+        check_writable(cache, "VITLAB_CACHE")
         try:
             generate(folder, seed=seed, **settings)
         except ValueError:
