@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from vitlab import __version__
+from vitlab.shipped import configs_folder, find_config
 
 VERBS = {
     "fit": "train one approach, then test its best checkpoint once",
     "validate": "evaluate a checkpoint on the validation split",
     "test": "evaluate a checkpoint on the test split",
     "predict": "write the class probabilities of every image of a data set",
+    "study": "run a whole study: approaches x seeds x folds, each run once, and its table",
     "audit": "find copies, leaks, shortcuts and doubtful labels in a data set, and repair its splits",
     "compare": "put finished runs into one table",
     "data": "write the built-in phantom images to a folder",
@@ -72,6 +74,10 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
         from vitlab.report.table import main as run
 
         return run
+    if verb == "study":
+        from vitlab.study.command import main as study
+
+        return study
     if verb == "data":
         return _data
     if verb == "audit":
@@ -109,13 +115,6 @@ def _data(args: list[str]) -> int:
     return 0
 
 
-def configs_folder() -> Path:
-    """Return the folder of the shipped YAML files: beside the package in a checkout, inside it once installed."""
-    package = Path(__file__).parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
 def shipped_configs(args: list[str]) -> list[str]:
     """Let `--config configs/cnn.yaml` find the shipped file from any folder; files of the user's own come first.
 
@@ -128,14 +127,9 @@ def shipped_configs(args: list[str]) -> list[str]:
         if flag not in CONFIG_FLAGS or (not joined and position + 1 == len(args)):
             continue
         name = value if joined else args[position + 1]
-        if Path(name).is_file():
-            _check_yaml(Path(name))
-            continue
-        shipped = configs_folder() / name.removeprefix("configs/")
-        if not shipped.is_file():
-            known = [str(path.relative_to(configs_folder().parent)) for path in configs_folder().rglob("*.yaml")]
-            nearest = difflib.get_close_matches(name, known, n=1)
-            raise FileNotFoundError(f"there is no config file {name}{_or(nearest)}")
+        shipped = find_config(name)
+        if shipped == Path(name):
+            _check_yaml(shipped)
         if joined:
             args[position] = f"{flag}={shipped}"
         else:

@@ -7,6 +7,7 @@ data -> loggers and checkpoints), precision (device and model -> trainer).
 import logging
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,10 +80,8 @@ class SaveConfigAtFit(SaveConfigCallback):
 class VitlabCLI(LightningCLI):
     """LightningCLI with the run folder, the links and the callbacks that all approaches share."""
 
-    def __init__(self, verb: str, args: list[str], configs: Path) -> None:
-        self.verb = verb
-        self.folder = Path()
-        base = [str(configs / "base.yaml")]
+    def __init__(self, verb: str, args: list[str], configs: Path, held: ExitStack) -> None:
+        self.verb, self.held, self.folder = verb, held, Path()
         super().__init__(
             BaseModule,
             ImageDataModule,
@@ -90,7 +89,7 @@ class VitlabCLI(LightningCLI):
             save_config_callback=SaveConfigAtFit,
             save_config_kwargs={"overwrite": True},
             parser_class=OneLineParser,
-            parser_kwargs={verb: {"default_config_files": base}, "prog": "vitlab"},
+            parser_kwargs={verb: {"default_config_files": [str(configs / "base.yaml")]}, "prog": "vitlab"},
             # our sampler knows the ranks; Lightning's would pad and count rows twice
             trainer_defaults={"use_distributed_sampler": False},
             auto_configure_optimizers=False,
@@ -170,7 +169,7 @@ class VitlabCLI(LightningCLI):
         fit = self.verb == "fit"
         if fit and not settings.get("fast_dev_run"):
             try:
-                check_free(self.folder, resuming=bool(config.get("ckpt_path")), overwrite=config.run.overwrite)
+                check_free(self.folder, config, self.held)
             except ValueError:
                 super().instantiate_trainer(logger=False)  # the trainer's own mistakes come first
                 raise
@@ -265,7 +264,8 @@ def run_verb(verb: str, args: list[str], configs: Path) -> int:
         0; mistakes are raised.
     """
     quieten()
-    VitlabCLI(verb, args, configs)
+    with ExitStack() as held:  # the lock of the run folder
+        VitlabCLI(verb, args, configs, held)
     return 0
 
 

@@ -280,3 +280,9 @@ def _csv_blocks(columns: Mapping[str, NDArray[Any]], rows: int = 65536) -> Itera
 def _nearest(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, [option for option in known if option], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def split_sha256(manifest: Manifest, split: str) -> str:
+    """Return a hex digest of a split's paths, whatever their order: equal where its images are the same."""
+    paths = "\n".join(sorted(manifest.path[manifest.split == split]))
+    return hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest()
