@@ -125,6 +125,8 @@ def permutation_test(
 
     The statistic is the difference of the means over runs. Ranking metrics exchange ranks within a run instead of
     probabilities (Bandos, Rockette & Gur 2005): approaches of equal AUROC need not have probabilities of one scale.
+    Between equal approaches a test at 5 % of accuracy, balanced accuracy and AUROC found a difference in 4.5, 5.1 and
+    5.4 % of 2,000 simulated studies of 60 patients (`tests/evaluate/test_coverage.py`); of AUROC in 5.7 % with 30.
     All 2^P exchanges are taken where they are no more than `permutations`; otherwise the p-value counts the exchange
     that was observed as one of them.
 
