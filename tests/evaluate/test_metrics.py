@@ -27,6 +27,8 @@ def test_equal_to_scikit_learn(n, k, seed):
         "balanced_accuracy": sklearn.metrics.balanced_accuracy_score(y, predicted),
         "macro_f1": sklearn.metrics.f1_score(y, predicted, average="macro"),
         "auroc": auroc,
+        "average_precision": sklearn.metrics.average_precision_score(np.eye(k)[y], p, average="macro"),
+        "brier": sum(sklearn.metrics.brier_score_loss(y == c, p[:, c]) for c in range(k)),
         "mcc": sklearn.metrics.matthews_corrcoef(y, predicted),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
@@ -42,6 +44,7 @@ def test_equal_to_torchmetrics(n, k, seed):
         "balanced_accuracy": tm.multiclass_accuracy(*tensors, k, average="macro"),
         "macro_f1": tm.multiclass_f1_score(*tensors, k, average="macro"),
         "auroc": tm.multiclass_auroc(*tensors, k, average="macro"),
+        "average_precision": tm.multiclass_average_precision(*tensors, k, average="macro"),
         "mcc": tm.multiclass_matthews_corrcoef(*tensors, k),
     }
     expected = {name: float(figure) for name, figure in figures.items()}
@@ -65,8 +68,8 @@ def test_known_answers():
     assert perfect == pytest.approx(ideal)
     guess = compute_metrics(np.full((4, 4), 0.25), [0, 1, 2, 3])
     assert guess == pytest.approx(
-        {"loss": np.log(4), "accuracy": 0.25, "balanced_accuracy": 0.25, "macro_f1": 0.1, "auroc": 0.5, "ece": 0,
-         "brier": 0.75, "mcc": 0}
+        {"loss": np.log(4), "accuracy": 0.25, "balanced_accuracy": 0.25, "macro_f1": 0.1, "auroc": 0.5,
+         "average_precision": 0.25, "ece": 0, "brier": 0.75, "mcc": 0}
     )  # fmt: skip
     # (0.7-1)^2 + 0.2^2 + 0.1^2 = 0.14 and 0.5^2 + (0.3-1)^2 + 0.2^2 = 0.78
     assert compute_metrics([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]], [0, 1])["brier"] == pytest.approx(0.46)

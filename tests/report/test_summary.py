@@ -2,19 +2,21 @@ import statistics
 
 import pytest
 
+from vitlab.report.rows import Stat
 from vitlab.report.runs import read_run
-from vitlab.report.summary import Stat, build_tables
+from vitlab.report.summary import build_tables
 
 
 def tables(*folders):
-    return build_tables([read_run(folder) for folder in folders])
+    """Tables of what results.json alone says."""
+    return build_tables([read_run(folder) for folder in folders], resamples=0)
 
 
 def test_mean_and_deviation_against_the_standard_library():
     values = [0.881, 0.9, 0.853, 0.87]
     stat = Stat.of([*values, None])
     assert stat.mean == pytest.approx(statistics.mean(values)) and stat.sd == pytest.approx(statistics.stdev(values))
-    assert stat.n == 4
+    assert stat.n_runs == 4
     assert Stat.of([0.5]) == Stat(0.5, None, 1) and Stat.of([None]) == Stat(None, None, 0)
 
 
@@ -80,6 +82,36 @@ def test_unequal_runs_are_said(make_run):
 def test_what_a_reader_has_to_know_is_noted(make_run, changes, note):
     (table,) = tables(make_run(seed=0), make_run(seed=1, **changes))
     assert table.notes == [note]
+
+
+def test_a_mean_that_some_folds_dominate_is_said(make_run):
+    (table,) = tables(make_run(fold=1), make_run(fold=2), make_run(seed=1, fold=2))
+    assert table.notes == ["CNN has more seeds of some folds, which count for more in its mean"]
+
+
+def test_missing_folds_are_said(make_run):
+    split = {"n_folds": 5}
+    (table,) = tables(make_run(fold=1, split=split), make_run(fold=2, split=split))
+    assert table.notes == ["fold 1-2 of 5 only: no image of the others was tested"]
+    (table,) = tables(*(make_run(fold=fold, split=split, root="b") for fold in range(1, 6)))
+    assert table.notes == []
+
+
+def test_seeds_of_different_test_images_are_said(make_run):
+    digests = [{"split_sha256": {"test": digest}} for digest in ("00", "11")]
+    (table,) = tables(*(make_run(seed=seed, **split) for seed, split in enumerate(digests)))
+    assert table.notes == ["CNN averages over seeds that were tested on different images"]
+
+
+def test_an_approach_called_as_another_is_shown_keeps_a_name_of_its_own(make_run):
+    (table,) = tables(make_run("cnn"), make_run("CNN"))
+    assert [row.name for row in table.rows] == ["cnn", "CNN"]
+
+
+def test_what_intervals_do_not_hold_is_said_once(make_scored):
+    runs = [read_run(make_scored(approach, test=[0.9] * 12 + [0.2] * 12, ids=False)) for approach in ("cnn", "vit")]
+    (table,) = build_tables(runs, resamples=200)
+    assert [note.split(":")[0] for note in table.notes] == ["no patient ids", "one run"]
 
 
 def test_studies_are_tables_of_their_own(make_run):

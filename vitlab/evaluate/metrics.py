@@ -1,50 +1,118 @@
-"""The eight figures that every run reports on every split, from probabilities and targets alone."""
+"""The figures that every run reports on every split, from probabilities and targets alone."""
 
-import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece", "brier", "mcc")
+METRICS = (
+    "loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "ece", "brier", "mcc",
+)  # fmt: skip
+LOWER_IS_BETTER = ("loss", "ece", "brier")
+RANGE = {"loss": (0.0, np.inf), "brier": (0.0, 2.0), "mcc": (-1.0, 1.0)}  # of the others: 0 to 1
+CLASS_METRICS = ("sensitivity", "specificity", "precision")
 ECE_BINS = 15  # Guo et al. 2017, table 1, and most work since
+# The clip of sklearn.metrics.log_loss for float64: an image predicted with certainty and wrong costs 36 nats.
+SMALLEST = float(np.finfo(np.float64).eps)
+
+Figures = dict[str, NDArray[np.float64]]
 
 
-def compute_metrics(probs: ArrayLike, targets: ArrayLike) -> dict[str, float | None]:
+def compute_metrics(
+    probs: ArrayLike, targets: ArrayLike, names: Sequence[str] = METRICS
+) -> dict[str, float | None]:
     """Score predicted probabilities.
 
     Args:
         probs: (N, K) probabilities, rows sum to one.
         targets: (N,) class indices in 0..K-1.
+        names: which of the `METRICS`.
 
     Returns:
-        The `METRICS` in their order, as fractions: `loss` is the mean negative log likelihood in nats;
-        `balanced_accuracy` the mean recall of the classes that are there; `macro_f1` the mean over classes that are
-        there or were predicted; `auroc` the mean of one class against the rest over the classes that are there, None
-        where there is one class only; `ece` see `calibration_error`; `brier` the squared error summed over classes
-        (Brier 1950: 0 to 2); `mcc` Matthews' correlation for several classes (Gorodkin 2004), 0 where undefined.
+        The metrics in the order of `names`, as fractions: `loss` is the mean negative log likelihood in nats; accuracy,
+        balanced_accuracy, macro_f1 and mcc see `confusion_metrics`; `auroc` and `average_precision` the mean of one
+        class against the rest over the classes that are there, None where there is one class only; `ece` see
+        `calibration_error`; `brier` the squared error summed over classes (Brier 1950: 0 to 2).
 
     Raises:
         ValueError: when there is nothing to score, shapes differ, or a probability is not finite.
     """
-    from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
-
     p, y = _checked(probs, targets)
-    predicted = p.argmax(1)
-    # The clip of sklearn.metrics.log_loss for float64: an image predicted with certainty and wrong costs 36 nats.
-    likelihood = np.clip(p[np.arange(len(y)), y], np.finfo(np.float64).eps, 1.0)
-    one_hot = np.eye(p.shape[1])[y]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "y_pred contains classes not in y_true": the docstring says what is done then
+    found: dict[str, float | None] = {}
+    for name in {"auroc", "average_precision"}.intersection(names):
+        found[name] = _ranking(name, p, y)
+    found |= {name: float(figure) for name, figure in confusion_metrics(confusion_matrix(p, y)).items()}
+    found["loss"], found["brier"] = float(log_losses(p, y).mean()), float(brier_scores(p, y).mean())
+    found["ece"] = calibration_error(p.max(1), p.argmax(1) == y)
+    return {name: found[name] for name in names}
+
+
+def confusion_matrix(probs: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
+    """Count images by their class, (K, K): truth down, prediction (the largest probability) across."""
+    p, y = _checked(probs, targets)
+    k = p.shape[1]
+    return np.bincount(y * k + p.argmax(1), minlength=k * k).reshape(k, k).astype(np.float64)
+
+
+def confusion_metrics(confusion: NDArray[np.floating[Any]]) -> Figures:
+    """Score confusion matrices, all at once.
+
+    Equal to scikit-learn's accuracy_score, balanced_accuracy_score, f1_score(average="macro", zero_division=0) and
+    matthews_corrcoef, which take images one by one and would be called once per resample.
+
+    Args:
+        confusion: (..., K, K) counts or weights, truth down and prediction across.
+
+    Returns:
+        Of shape (...): accuracy; `balanced_accuracy`, the mean recall of the classes that are there; `macro_f1`, the
+        mean over the classes that are there or were predicted; `mcc`, Matthews' correlation for several classes
+        (Gorodkin 2004), 0 where undefined.
+    """
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    truth, predicted = confusion.sum(-1), confusion.sum(-2)
+    total, hits = truth.sum(-1), right.sum(-1)
+    covariance = hits * total - (truth * predicted).sum(-1)
+    spread = np.sqrt((total**2 - (predicted**2).sum(-1)).clip(0) * (total**2 - (truth**2).sum(-1)).clip(0))
+    return {
+        "accuracy": hits / total,
+        "balanced_accuracy": _mean_where(right, truth),
+        "macro_f1": _mean_where(2 * right, truth + predicted),
+        # Rounding leaves 1e-16 where all images are of one class: no correlation either.
+        "mcc": np.where(spread > 1e-12 * total**2, covariance / np.where(spread > 0, spread, 1), 0.0),
+    }
+
+
+def class_metrics(confusion: NDArray[np.floating[Any]]) -> Figures:
+    """Score each class against the rest.
+
+    Args:
+        confusion: (..., K, K) counts or weights, truth down and prediction across.
+
+    Returns:
+        `CLASS_METRICS` of shape (..., K); nan where there is no image to take them from (precision: none predicted).
+    """
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    truth, predicted = confusion.sum(-1), confusion.sum(-2)
+    others = truth.sum(-1, keepdims=True) - truth
+    with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            "loss": float(-np.log(likelihood).mean()),
-            "accuracy": float((predicted == y).mean()),
-            "balanced_accuracy": float(balanced_accuracy_score(y, predicted)),
-            "macro_f1": float(f1_score(y, predicted, average="macro", zero_division=0)),
-            "auroc": _auroc(p, y),
-            "ece": calibration_error(p.max(1), predicted == y),
-            "brier": float(((p - one_hot) ** 2).sum(1).mean()),
-            "mcc": float(matthews_corrcoef(y, predicted)),
+            "sensitivity": right / truth,
+            "specificity": (others - (predicted - right)) / others,
+            "precision": right / predicted,
         }
+
+
+def log_losses(probs: NDArray[np.floating[Any]], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Negative log likelihood of each image in nats, (N,)."""
+    found: NDArray[np.float64] = -np.log(np.clip(probs[np.arange(len(targets)), targets], SMALLEST, 1.0))
+    return found
+
+
+def brier_scores(probs: NDArray[np.floating[Any]], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Squared error of each image summed over classes, (N,)."""
+    found: NDArray[np.float64] = ((probs - np.eye(probs.shape[1])[targets]) ** 2).sum(1)
+    return found
 
 
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = ECE_BINS) -> float:
@@ -69,13 +137,20 @@ def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = ECE
     return float(sum(abs(part.sum()) for part in parts) / len(order))
 
 
-def _auroc(p: NDArray[np.float64], y: NDArray[np.int64]) -> float | None:
-    from sklearn.metrics import roc_auc_score
+def _ranking(name: str, p: NDArray[np.float64], y: NDArray[np.int64]) -> float | None:
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
+    score = roc_auc_score if name == "auroc" else average_precision_score
     present = np.unique(y)
-    if len(present) < 2:
-        return None
-    return float(np.mean([roc_auc_score(y == c, p[:, c]) for c in present]))
+    return float(np.mean([score(y == c, p[:, c]) for c in present])) if len(present) > 1 else None
+
+
+def _mean_where(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean of part / whole over the last axis, where the whole is not empty."""
+    there = whole > 0
+    shares = np.where(there, part / np.where(there, whole, 1), 0.0)
+    found: NDArray[np.float64] = shares.sum(-1) / there.sum(-1)
+    return found
 
 
 def _checked(probs: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

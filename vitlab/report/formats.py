@@ -1,41 +1,57 @@
-"""The tables of a comparison as text: for a terminal, Markdown, CSV, LaTeX and JSON."""
+"""The tables of a comparison as text: for a terminal, Markdown and LaTeX; CSV and JSON are in `records`."""
 
-import csv
-import io
-import json
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from vitlab.evaluate.metrics import METRICS
-from vitlab.evaluate.predictions import SPLITS
-from vitlab.report.summary import COSTS, Row, Stat, Table
+from vitlab.evaluate.paired import Pair
+from vitlab.evaluate.scored import Level
+from vitlab.report.records import to_csv, to_json
+from vitlab.report.rows import Row
+from vitlab.report.summary import Table
+from vitlab.report.verdict import METRIC, question, verdict
+from vitlab.report.words import LABELS, PER, figure, p_value, pair_line, points
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES: dict[str, Format] = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".json": "json"}
 
 WIDTH = 120  # columns of a terminal
+PAIRS_SHOWN = 15  # six rows have them; a grid has hundreds
 
-Column = tuple[str, str]  # split or "cost", figure
-LABELS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced acc.",
-    "auroc": "AUROC",
-    "loss": "loss",
-    "seconds": "seconds",
-    "images_seen": "images seen",
-}
-TEST: list[Column] = [("test", name) for name in ("accuracy", "balanced_accuracy", "auroc", "loss")]
-COST: list[Column] = [("cost", "seconds"), ("cost", "images_seen")]
-OTHERS: list[Column] = [(split, name) for split in ("val", "train") for name in ("accuracy", "loss")]
-LEGEND = "mean ± sd over n runs; cost is the mean per run, pretraining included"
+
+class Column(NamedTuple):
+    """A figure of a row: of test, val or train, the gap between train and test, or a cost."""
+
+    part: Literal["test", "val", "train", "gap", "cost"]
+    name: str
+    level: Level = "slice"
+
+    @property
+    def label(self) -> str:
+        """What it is, without the part."""
+        return "train - test" if self.part == "gap" else LABELS[self.name]
+
+    @property
+    def heading(self) -> str:
+        """What it is, in a table that has one line of headings."""
+        if self.part == "cost":
+            return self.label
+        if self.part == "gap":
+            return f"train - test {LABELS[self.name]}"
+        return f"{self.part} {self.label}" + (f" {PER[self.level]}" if self.level == "patient" else "")
+
+
+TEST = [Column("test", name) for name in ("accuracy", "balanced_accuracy", "auroc", "loss")]
+PATIENT = [Column("test", name, "patient") for name in ("accuracy", "balanced_accuracy", "auroc")]
+OTHERS = [Column("val", "accuracy"), Column("train", "accuracy"), Column("gap", "accuracy")]
+COST = [Column("cost", "seconds"), Column("cost", "images_seen")]
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
+        "<": r"$<$",
         **{c: "\\" + c for c in "&%$#_{}"},
     }
 )
@@ -44,133 +60,132 @@ LATEX = str.maketrans(
 def render(tables: Sequence[Table], form: Format) -> str:
     """Write the tables out, with a newline at the end."""
     writers: dict[Format, Callable[[Sequence[Table]], str]] = {
-        "terminal": _terminal,
-        "markdown": _markdown,
-        "csv": _csv,
-        "latex": _latex,
-        "json": _json,
+        "terminal": lambda tables: "\n\n\n".join(map(_terminal, tables)),
+        "markdown": lambda tables: "\n\n".join(map(_markdown, tables)),
+        "latex": lambda tables: "\n\n".join(map(_latex, tables)),
+        "csv": to_csv,
+        "json": to_json,
     }
     return writers[form](tables).rstrip("\n") + "\n"
 
 
-def _stat(row: Row, column: Column) -> Stat:
-    split, figure = column
-    return row.cost[figure] if split == "cost" else row.metrics[split][figure]
+def legend(table: Table) -> str:
+    """Say what the figures of a table are."""
+    if table.resampling is None:
+        return "mean over n runs; cost is the mean per run, pretraining included"
+    text = (
+        f"mean over n runs [95 % interval, hierarchical bootstrap over patients and runs, "
+        f"{table.resampling.resamples:,} resamples]; cost is the mean per run, pretraining included"
+    )
+    if not _pairs(table):
+        return text
+    return (
+        f"{text}; pairs: difference in test balanced accuracy {PER[table.level]}, p of a paired permutation test over "
+        "patients, and that after Holm's correction for all pairs"
+    )
+
+
+def _pairs(table: Table) -> list[Pair]:
+    """The pairs that the verdict is from."""
+    return [pair for pair in table.pairs if pair.level == table.level and pair.metric == METRIC]
+
+
+def _pair_lines(table: Table) -> list[str]:
+    """A line a pair; of many, those that answer a question first."""
+    pairs, rows = _pairs(table), {row.name: row for row in table.rows}
+    if len(pairs) > PAIRS_SHOWN:
+        pairs.sort(key=lambda pair: question(rows[pair.a], rows[pair.b]) == "others")
+    lines = [pair_line(pair) for pair in pairs[:PAIRS_SHOWN]]
+    more = len(pairs) - PAIRS_SHOWN
+    return [*lines, f"and {more} more pairs, which are in --format json"] if more > 0 else lines
 
 
 def _cell(row: Row, column: Column) -> str:
-    """0.886 ± 0.012; a cost without its deviation; a dash where there is no figure."""
-    stat = _stat(row, column)
-    if stat.mean is None:
-        return "-"
-    if column[0] == "cost":
-        return f"{stat.mean:.1f}" if stat.mean < 10 else f"{stat.mean:,.0f}"
-    return f"{stat.mean:.3f}" if stat.sd is None else f"{stat.mean:.3f} ± {stat.sd:.3f}"
+    if column.part == "gap":
+        return figure(row.gap(column.level, "train", column.name), signed=True)
+    if column.part != "cost":
+        return figure(row.stat(column.level, column.part, column.name))
+    mean = row.cost[column.name].mean
+    return "-" if mean is None else f"{mean:.1f}" if mean < 10 else f"{mean:,.0f}"
 
 
-def _terminal(tables: Sequence[Table]) -> str:
-    """Two blocks a table, test and cost above, val and train below; 120 columns for names of up to 28 characters."""
-    blocks = []
-    for table in tables:
-        parts = [table.title, _block(table.rows, TEST + COST), _block(table.rows, OTHERS)]
-        notes = [textwrap.fill(f"note: {note}", WIDTH, subsequent_indent="  ") for note in table.notes]
-        parts.append("\n".join([LEGEND, *notes]))
-        blocks.append("\n\n".join(parts))
-    return "\n\n\n".join(blocks)
+def _terminal(table: Table) -> str:
+    """Two blocks, test above, and patients below where they are known, the others and cost; then pairs and verdict."""
+    rows = table.rows
+    parts = [table.title, _block(rows, TEST)]
+    if table.level == "patient":
+        parts.append(_block(rows, PATIENT))
+    parts.append(_block(rows, OTHERS + COST))
+    if lines := _pair_lines(table):
+        parts.append("\n".join(map(_filled, lines)))
+    notes = [f"note: {note}" for note in table.notes]
+    parts += ["\n".join(map(_filled, lines)) for lines in (verdict(table), [legend(table), *notes])]
+    return "\n\n".join(parts)
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _block(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """Aligned text: a line of splits, a line of figures, one line a row."""
-    names = [row.name for row in rows]
-    width = max(map(len, ["approach", *names]))
-    lines = [[f"{'':{width + 4}}"], [f"{'approach':{width}}   n"], *([f"{row.name:{width}}{row.n:4}"] for row in rows)]
-    splits = [split for split, _ in columns]
-    for i, (split, figure) in enumerate(columns):
-        cells = [
-            split if split not in splits[:i] else "",
-            LABELS[figure],
-            *(_cell(row, (split, figure)) for row in rows),
-        ]
-        for line, cell in zip(lines, cells, strict=True):
-            line.append(f"{cell:>11}" if split == "cost" else f"{cell:13}")
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+    """Aligned text: a line of splits, a line of figures, one line a row; what is too wide goes on below."""
+    width = max(map(len, ["approach", *(row.name for row in rows)]))
+    names = [f"{'':{width + 4}}", f"{'approach':{width}}   n", *(f"{row.name:{width}}{row.n:4}" for row in rows)]
+    blocks: list[list[str]] = []
+    seen = ""
+    for column in columns:
+        part = f"test {PER[column.level]}" if column.part == "test" else column.part.replace("gap", "")
+        cells = [part, column.label, *(_cell(row, column) for row in rows)]
+        wide = max(map(len, cells))
+        if not blocks or len(blocks[-1][0]) + 2 + wide > WIDTH:
+            blocks.append(names)
+        elif part == seen:
+            cells[0] = ""
+        seen = part
+        side = ">" if column.part == "cost" else "<"
+        blocks[-1] = [f"{line}  {cell:{side}{wide}}" for line, cell in zip(blocks[-1], cells, strict=True)]
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
 
 
 def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
     """One wide table: header and rows of text."""
-    columns = TEST + OTHERS + COST
-    header = [LABELS[figure] if split == "cost" else f"{split} {LABELS[figure]}" for split, figure in columns]
-    return ["approach", "n", *header], [[row.name, str(row.n), *(_cell(row, c) for c in columns)] for row in table.rows]
+    columns = TEST + (PATIENT[:2] if table.level == "patient" else []) + OTHERS + COST
+    rows = [[row.name, str(row.n), *(_cell(row, column) for column in columns)] for row in table.rows]
+    return ["approach", "n", *(column.heading for column in columns)], rows
 
 
-def _markdown(tables: Sequence[Table]) -> str:
-    blocks = []
-    for table in tables:
-        header, rows = _grid(table)
-        escaped = [[cell.replace("|", r"\|") for cell in cells] for cells in (header, *rows)]
-        lines = ["| " + " | ".join(cells) + " |" for cells in escaped]
-        lines.insert(1, "|---" + "|---:" * (len(header) - 1) + "|")
-        notes = [f"Note: {note}." for note in table.notes]
-        blocks.append("\n\n".join([f"**{table.title}**", "\n".join(lines), LEGEND.capitalize() + ".", *notes]))
-    return "\n\n".join(blocks)
+def _markdown(table: Table) -> str:
+    header, rows = _grid(table)
+    lines = ["| " + " | ".join(_plain(cell) for cell in cells) + " |" for cells in (header, *rows)]
+    lines.insert(1, "|---" + "|---:" * (len(header) - 1) + "|")
+    blocks = [f"**{_plain(table.title)}**", "\n".join(lines), " ".join(map(_plain, verdict(table)))]
+    if pairs := _pair_lines(table):
+        blocks.append("\n".join(f"- {_plain(line)}" for line in pairs))
+    said = legend(table)
+    return "\n\n".join([*blocks, f"{said[0].upper()}{said[1:]}.", *(f"Note: {_plain(note)}." for note in table.notes)])
 
 
-def _latex(tables: Sequence[Table]) -> str:
-    r"""Booktabs tables; the preamble needs \usepackage{booktabs}."""
-    blocks = []
-    for table in tables:
-        header, rows = _grid(table)
-        lines = [f"% {line}" for line in (table.title, LEGEND, *table.notes)]
-        lines += [r"\begin{tabular}{l" + "r" * (len(header) - 1) + "}", r"\toprule"]
-        for i, cells in enumerate((header, *rows)):
-            lines += [" & ".join(cell.translate(LATEX) for cell in cells) + r" \\"] + [r"\midrule"] * (i == 0)
-        blocks.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
-    return "\n\n".join(blocks)
+def _plain(text: str) -> str:
+    """Text that Markdown takes for text; a bar would end a cell."""
+    return text.replace("|", r"\|").replace("<", r"\<")
 
 
-def _facts(table: Table, row: Row) -> dict[str, Any]:
-    return {
-        "approach": row.approach,
-        "name": row.name,
-        "n": row.n,
-        "dataset": table.dataset,
-        "manifest_sha256": table.manifest_sha256,
-        "label_fraction": table.label_fraction,
-        "axes": row.axes,
-        "backbone": row.backbone,
-    }
+def _latex(table: Table) -> str:
+    r"""Booktabs tables, the rows and the pairs; the preamble needs \usepackage{booktabs}."""
+    header, rows = _grid(table)
+    lines = [f"% {line}" for line in (table.title, *verdict(table), legend(table), *table.notes)]
+    lines += _tabular(header, rows)
+    if pairs := _pairs(table):
+        cells = [
+            [f"{p.a} vs {p.b}", points(p.difference, p.low, p.high), p_value(p.p_permutation), p_value(p.p_holm)]
+            for p in pairs
+        ]
+        lines += ["", *_tabular(["pair", f"{LABELS[METRIC]} {PER[table.level]}", "p", "p (Holm)"], cells)]
+    return "\n".join(lines)
 
 
-def _csv(tables: Sequence[Table]) -> str:
-    """One line a row with every figure in full: test_accuracy_mean, test_accuracy_sd, ..., seconds_mean, ..."""
-    columns = [(split, metric) for split in ("test", "val", "train") for metric in METRICS]
-    columns += [("cost", figure) for figure in COSTS]
-    text = io.StringIO()
-    writer: Any = None
-    for table in tables:
-        for row in table.rows:
-            record = _facts(table, row)
-            for split, figure in columns:
-                stat, name = _stat(row, (split, figure)), figure if split == "cost" else f"{split}_{figure}"
-                record |= {f"{name}_mean": stat.mean, f"{name}_sd": stat.sd}
-            if writer is None:
-                writer = csv.DictWriter(text, list(record), lineterminator="\n")
-                writer.writeheader()
-            writer.writerow(record)
-    return text.getvalue()
-
-
-def _json(tables: Sequence[Table]) -> str:
-    rows = []
-    for table in tables:
-        for row in table.rows:
-            metrics = {
-                split: {
-                    name: {"mean": s.mean, "sd": s.sd, "low": s.low, "high": s.high, "n_runs": s.n}
-                    for name, s in row.metrics[split].items()
-                }
-                for split in reversed(SPLITS)
-            }
-            cost = {name: {"mean": stat.mean, "sd": stat.sd} for name, stat in row.cost.items()}
-            rows.append(_facts(table, row) | metrics | {"cost": cost, "runs": [str(run.folder) for run in row.runs]})
-    return json.dumps({"rows": rows, "pairs": []}, indent=2, ensure_ascii=False, allow_nan=False)
+def _tabular(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [r"\begin{tabular}{l" + "r" * (len(header) - 1) + "}", r"\toprule"]
+    for i, cells in enumerate((header, *rows)):
+        lines += [" & ".join(cell.translate(LATEX) for cell in cells) + r" \\"] + [r"\midrule"] * (i == 0)
+    return [*lines, r"\bottomrule", r"\end{tabular}"]

@@ -34,6 +34,9 @@ class Run:
     finished: bool
     device: str
     epochs: int | None
+    n_folds: int | None
+    test_sha256: str
+    """Digest of the images that it was tested on; "" where results.json does not say."""
     metrics: Mapping[str, Mapping[str, float | None]]
     cost: Mapping[str, float | None]
     """seconds and images_seen with pretraining included, pretrain_seconds, parameters, ... as in `_cost`."""
@@ -127,6 +130,7 @@ def _run(folder: Path, record: dict[str, Any]) -> Run:
             raise ValueError(f"metrics.{split} is not an object")
         metrics[split] = {name: _number(values, name, f"metrics.{split}.") for name in values}
     epochs = _number(record, "epochs")
+    n_folds = _number(_object(record, "split"), "n_folds", "split.")
     return Run(
         folder=folder,
         approach=record["approach"],
@@ -142,6 +146,8 @@ def _run(folder: Path, record: dict[str, Any]) -> Run:
         axes=str(record.get("axes") or ""),
         backbone=str(record.get("backbone") or ""),
         device=str(record.get("device") or ""),
+        n_folds=None if n_folds is None else int(n_folds),
+        test_sha256=str(_object(record, "split_sha256").get("test") or ""),
         metrics=metrics,
         cost=_cost(record),
     )
@@ -167,6 +173,14 @@ def _cost(record: dict[str, Any]) -> dict[str, float | None]:
     for name in ("parameters", "flops_per_image", "peak_memory_bytes", "images_per_second"):
         cost[name] = _number(record, name)
     return cost
+
+
+def _object(record: dict[str, Any], key: str) -> dict[str, Any]:
+    """An object, empty where it is missing or null."""
+    value = record.get(key) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} is not an object")
+    return value
 
 
 def _number(record: dict[str, Any], key: str, prefix: str = "") -> float | None:

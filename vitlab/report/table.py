@@ -1,4 +1,4 @@
-"""`python -m vitlab compare`: run folders in, the table of train, val and test figures out."""
+"""`python -m vitlab compare`: run folders in, the table of figures, intervals and tests out."""
 
 import argparse
 import difflib
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vitlab.report.formats import FORMATS, SUFFIXES, render
-from vitlab.report.insert import insert, replace
+from vitlab.report.insert import check_marks, insert, replace
 from vitlab.report.runs import Run, find_runs, read_run
-from vitlab.report.summary import Table, build_tables
+from vitlab.report.summary import RESAMPLES, Table, build_tables
 
 DEFAULT_DIR = "lightning_logs"
+KEYS = ("dirs", "format", "out", "data", "resamples", "report")  # of a --config file
+FEWEST_RESAMPLES = 100  # below, the 2.5 and 97.5 % points are those of two or three draws
 TO_DO = "train first (python -m vitlab fit --config configs/cnn.yaml) or name the folder of your runs"
 
 
@@ -28,6 +30,10 @@ def main(argv: list[str] | None = None) -> int:
         ValueError: for a user's mistake, in one line; FileNotFoundError for a folder or file that is not there.
     """
     options = _options(sys.argv[1:] if argv is None else argv)
+    for option in ("out", "report"):
+        _check_writable(f"--{option}", getattr(options, option))
+    if options.into is not None:
+        check_marks(options.into, options.mark)
     runs, unfinished = collect([Path(name) for name in options.dirs])
     for folder in unfinished:
         print(f"left out, as it has not finished: {folder}", file=sys.stderr)
@@ -37,15 +43,19 @@ def main(argv: list[str] | None = None) -> int:
             known = ", ".join(names) or "none"
             raise ValueError(f"no run on {options.data!r}{_nearest(options.data, names)}; there is {known}")
         runs = [run for run in runs if run.dataset == options.data]
-    tables = build_tables(runs)
-    if not tables:
+    if all(run.task == "pretrain" for run in runs):
         left_out = f" ({len(unfinished)} not finished)" if unfinished else ""
         only = ", only pretraining," if runs else ""
         raise ValueError(f"no finished run{only} in {', '.join(map(str, options.dirs))}{left_out}: {TO_DO}")
+    tables = build_tables(runs, resamples=options.resamples)
     if options.into is not None:
         insert(render(tables, "markdown"), options.into, options.mark)
     else:
         _write(tables, options.format, options.out)
+    if options.report is not None:
+        from vitlab.report.page import write_page
+
+        print(f"wrote {write_page(tables, options.report)}", file=sys.stderr)
     return 0
 
 
@@ -73,14 +83,18 @@ def _write(tables: list[Table], form: Any, out: Path | None) -> None:
         try:
             text.encode(encoding)
         except UnicodeEncodeError:  # a terminal or a pipe in the C locale
-            text = text.replace("±", "+-").encode(encoding, "backslashreplace").decode(encoding)
+            text = text.encode(encoding, "backslashreplace").decode(encoding)
         sys.stdout.write(text)
         return
-    if out.is_dir():
-        raise ValueError(f"cannot write --out {out}: it is a folder")
-    if not out.parent.is_dir():
-        raise ValueError(f"cannot write --out {out}: there is no folder {out.parent}")
     replace(out, text)
+
+
+def _check_writable(option: str, file: Path | None) -> None:
+    """Raise before the work whose result is to be written."""
+    if file is not None and file.is_dir():
+        raise ValueError(f"cannot write {option} {file}: it is a folder")
+    if file is not None and not file.parent.is_dir():
+        raise ValueError(f"cannot write {option} {file}: there is no folder {file.parent}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -95,9 +109,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="vitlab compare",
         allow_abbrev=False,
-        description="Put finished runs into one table: train, val and test figures, mean and deviation over seeds "
-        "and folds. Runs are found by their results.json at any depth. Runs of different images or label fractions "
-        "go into tables of their own; those that have not finished are named on stderr and left out.",
+        description="Put finished runs into one table: train, val and test figures, mean over seeds and folds with a "
+        "95 %% interval (hierarchical bootstrap over patients and runs), and a test of every two approaches. Runs are "
+        "found by their results.json at any depth. Runs of different images or label fractions go into tables of "
+        "their own; those that have not finished are named on stderr and left out.",
     )
     add = parser.add_argument
     published = "a folder named `published` is read only when it is named here"
@@ -109,7 +124,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     add("--into", metavar="PAGE", help=f"{into} (type: path, default: none)")
     add("--mark", metavar="NAME", default="compare", help="name of those marks (type: str, default: compare)")
     add("--data", metavar="NAME", help="only runs on this data set (type: str, default: all)")
-    add("--config", metavar="FILE", help="YAML file of dirs, format, out, data (type: path, default: none)")
+    drawn = "resamples for intervals and tests; 0 for neither, from results.json alone"
+    add("--resamples", metavar="N", help=f"{drawn} (type: int, default: {RESAMPLES})")
+    add("--report", metavar="FILE", help="also write the report, one HTML page (type: path, default: none)")
+    add("--config", metavar="FILE", help=f"YAML file of {', '.join(KEYS)} (type: path, default: none)")
     options, unknown = parser.parse_known_intermixed_args(argv)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
@@ -121,6 +139,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     options.dirs = options.dirs or [DEFAULT_DIR]
     options.out = None if options.out is None else Path(options.out)
     options.into = None if options.into is None else Path(options.into)
+    options.report = None if options.report is None else Path(options.report)
+    options.resamples = _resamples(options.resamples)
     if options.format is None:
         options.format = SUFFIXES.get(options.out.suffix.lower(), "terminal") if options.out else "terminal"
     if options.format not in FORMATS:
@@ -130,6 +150,16 @@ def _options(argv: list[str]) -> argparse.Namespace:
     if options.dirs == [DEFAULT_DIR] and not Path(DEFAULT_DIR).is_dir():
         raise FileNotFoundError(f"there is no folder {DEFAULT_DIR} here: {TO_DO}")
     return options
+
+
+def _resamples(value: Any) -> int:
+    try:
+        found = RESAMPLES if value is None else int(value)
+    except (TypeError, ValueError):
+        found = -1
+    if found and found < FEWEST_RESAMPLES:
+        raise ValueError(f"--resamples must be 0 or a number from {FEWEST_RESAMPLES} on, not {value}")
+    return found
 
 
 def _config(file: Path) -> dict[str, Any]:
@@ -143,10 +173,11 @@ def _config(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{file} is not a mapping of options to values")
-    keys = ("dirs", "format", "out", "data")
     for key, value in values.items():
-        if key not in keys:
-            raise ValueError(f"{file}: unknown option {key!r}{_nearest(str(key), keys)}")
+        if key not in KEYS:
+            raise ValueError(f"{file}: unknown option {key!r}{_nearest(str(key), KEYS)}")
+        if key == "resamples":
+            continue
         strings = value if key == "dirs" and isinstance(value, list) else [value]
         if not all(isinstance(string, str) for string in strings) or (strings is not value and key == "dirs"):
             kind = "list of folders" if key == "dirs" else "string"

@@ -1,0 +1,207 @@
+"""Sums per patient from which every metric of every resample follows, without a loop over images.
+
+A resample gives each patient a weight. Accuracy, the confusion matrix, log loss and Brier score are sums over images,
+so a resample's are one matrix product away. AUROC and average precision depend on the images of each class below and
+above a score: counts per patient in bins of the score stand in for the order, and the calibration error's bins are
+those of the whole sample.
+
+Shapes: N units, P patients, K classes, Q score bins, E bins of confidence, B resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitlab.evaluate.metrics import (
+    CLASS_METRICS,
+    ECE_BINS,
+    Figures,
+    brier_scores,
+    class_metrics,
+    confusion_metrics,
+    log_losses,
+)
+
+SCORE_BINS = 64  # of 20 to 200, the least whose interval ends differ from the plain loop's by less than its own noise
+CHUNK = 128  # resamples at a time: what they need stays in a core's cache
+RANKING = ("auroc", "average_precision")
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Sums over the units of each patient.
+
+    Args:
+        sums: (P, K * K + 2 + E) confusion counts (truth, prediction), log losses, Brier scores, and correct minus
+            confidence per bin of confidence.
+        ranks: for each true class, the rows of the patients who have it and their (rows, K * Q) counts of units per
+            class score and bin; empty where nobody asked for a ranking.
+        k: classes.
+    """
+
+    sums: NDArray[np.float64]
+    ranks: list[tuple[NDArray[np.int64], NDArray[np.float32]]]
+    k: int
+
+    def figures(self, weights: NDArray[Any], names: Sequence[str]) -> Figures:
+        """Compute metrics of weighted patients.
+
+        Args:
+            weights: (B, P).
+            names: of `METRICS` and `CLASS_METRICS`.
+
+        Returns:
+            (B,) for each metric, (B, K) for each metric of classes; nan where there is none.
+        """
+        parts = [self._figures(weights[i : i + CHUNK], names) for i in range(0, len(weights), CHUNK)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    def _figures(self, weights: NDArray[Any], names: Sequence[str]) -> Figures:
+        totals = weights.astype(np.float64, copy=False) @ self.sums
+        found = from_sums(totals, self.k, names)
+        if self.ranks and not set(RANKING).isdisjoint(names):
+            found |= from_ranks(self.counts(weights))
+        return found
+
+    def counts(self, weights: NDArray[Any]) -> NDArray[np.float32]:
+        """Count the units of each true class in the bins of each class score: (B, P) -> (B, K, K, Q)."""
+        light = weights.astype(np.float32, copy=False)
+        return np.stack([(light[:, rows] @ bins).reshape(len(light), self.k, -1) for rows, bins in self.ranks], axis=1)
+
+
+def tally(
+    patient: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    probs: NDArray[np.float64],
+    patients: int,
+    names: Sequence[str],
+    *,
+    scores: NDArray[np.float64] | None = None,
+    edges: Sequence[NDArray[np.float64]] | None = None,
+) -> Tally:
+    """Add up a run's predictions by patient.
+
+    Args:
+        patient: (N,) which patient each unit is of.
+        targets: (N,) class indices.
+        probs: (N, K) probabilities.
+        patients: P.
+        names: the metrics that will be asked for.
+        scores: (N, K) to rank units by; the probabilities without them.
+        edges: of the bins of each class score, from `score_edges`; those of the scores themselves without them.
+    """
+    k, n = probs.shape[1], len(targets)
+    predicted, confidence = probs.argmax(1), probs.max(1)
+    columns = k * k + 2 + ECE_BINS
+    sums = np.zeros((patients, columns))
+    flat = sums.reshape(-1)
+    flat += np.bincount(patient * columns + targets * k + predicted, minlength=flat.size)
+    sums[:, k * k] = np.bincount(patient, log_losses(probs, targets), patients)
+    sums[:, k * k + 1] = np.bincount(patient, brier_scores(probs, targets), patients)
+    # The bins of metrics.calibration_error: of equal mass, in the order of confidence.
+    bin_of = np.empty(n, np.int64)
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(np.arange(n), min(ECE_BINS, n))
+    bin_of[order] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    gap = (predicted == targets) - confidence
+    flat += np.bincount(patient * columns + k * k + 2 + bin_of, gap, flat.size)
+    ranks = []
+    if not set(RANKING).isdisjoint(names):
+        scores = probs if scores is None else scores
+        ranks = _ranks(patient, targets, scores, score_edges(scores, targets) if edges is None else edges)
+    return Tally(sums, ranks, k)
+
+
+def from_sums(totals: NDArray[np.float64], k: int, names: Sequence[str]) -> Figures:
+    """Compute the metrics of sums over patients, (B, K * K + 2 + E), but for those of ranks."""
+    confusion = totals[:, : k * k].reshape(-1, k, k)
+    n = confusion.sum((1, 2))
+    found = {
+        "loss": totals[:, k * k] / n,
+        "brier": totals[:, k * k + 1] / n,
+        "ece": np.abs(totals[:, k * k + 2 :]).sum(1) / n,
+        **confusion_metrics(confusion),
+    }
+    return found | (class_metrics(confusion) if not set(CLASS_METRICS).isdisjoint(names) else {})
+
+
+def from_ranks(counts: NDArray[np.floating[Any]]) -> Figures:
+    """Compute AUROC and average precision, one class against the rest, mean of the classes that are there.
+
+    Args:
+        counts: (B, K, K, Q) units of each true class, per class score and bin of it, bins ascending.
+
+    Returns:
+        (B,) each; nan where there is one class only.
+    """
+    classes = np.arange(counts.shape[1])
+    positive = counts[:, classes, classes].astype(np.float64)
+    negative = counts.sum(1, dtype=np.float64) - positive
+    n_positive, n_negative = positive.sum(-1), negative.sum(-1)
+    below = negative.cumsum(-1)
+    above = n_positive[..., None] + positive - positive.cumsum(-1)  # true positives, the bin itself included
+    flagged = above + n_negative[..., None] + negative - below
+    below -= negative / 2
+    there = (n_positive > 0) & (n_negative > 0)
+    n_classes = np.where(there.any(-1), there.sum(-1), np.nan)
+    # Rounding leaves a little less than nothing where nothing is flagged.
+    precision = above / np.where(flagged > 1e-6, flagged, 1)
+    auroc = np.einsum("bcq,bcq->bc", positive, below) / np.where(there, n_positive * n_negative, 1)
+    average_precision = np.einsum("bcq,bcq->bc", positive, precision) / np.where(there, n_positive, 1)
+    return {
+        "auroc": np.where(there, auroc, 0).sum(-1) / n_classes,
+        "average_precision": np.where(there, average_precision, 0).sum(-1) / n_classes,
+    }
+
+
+def score_edges(
+    scores: NDArray[np.float64], targets: NDArray[np.int64], bins: int = SCORE_BINS
+) -> list[NDArray[np.float64]]:
+    """Choose the upper edges of the bins of each class score, all but the last.
+
+    Half of them are at quantiles of the class, half at those of the others: quantiles of all would put a rare class
+    into a bin or two. Scores that take no more than Q values have a bin each, so that nothing is lost.
+
+    Args:
+        scores: (N, K).
+        targets: (N,) class indices.
+        bins: Q.
+    """
+    found = []
+    for c, score in enumerate(scores.T):
+        values = np.unique(score)
+        if len(values) > bins:
+            shares = np.linspace(0, 1, bins // 2 + 1)[1:]
+            parts = [part for part in (score[targets == c], score[targets != c]) if len(part)]
+            values = np.unique([np.quantile(part, shares, method="lower") for part in parts])
+        found.append(values[:-1])
+    return found
+
+
+def score_bins(
+    scores: NDArray[np.float64], edges: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.int64], int]:
+    """Return the bin of each unit's class scores, (N, K), counted through all classes, and Q."""
+    bins = 1 + max(map(len, edges))
+    found = [c * bins + np.searchsorted(edges[c], scores[:, c]) for c in range(len(edges))]
+    return np.stack(found, axis=1), bins
+
+
+def _ranks(
+    patient: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    edges: Sequence[NDArray[np.float64]],
+) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    k, (bin_of, bins) = len(edges), score_bins(scores, edges)
+    found = []
+    for c in range(k):
+        own = targets == c
+        rows, place = np.unique(patient[own], return_inverse=True)
+        cells = place[:, None] * (k * bins) + bin_of[own]
+        counts = np.bincount(cells.reshape(-1), minlength=len(rows) * k * bins)
+        found.append((rows, counts.reshape(len(rows), k * bins).astype(np.float32)))
+    return found

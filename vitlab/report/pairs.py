@@ -1,0 +1,86 @@
+"""Pairs of rows: every two of a table, tested on the runs that both have."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vitlab.evaluate.bootstrap import Estimate, estimate
+from vitlab.evaluate.paired import Pair, compare_pairs, holm
+from vitlab.evaluate.resampling import Resampling
+from vitlab.evaluate.scored import Level, Scored
+from vitlab.report.rows import Row
+
+PAIR_METRICS = ("balanced_accuracy", "accuracy", "auroc")
+Keys = frozenset[tuple[int, int | None]]  # seed and fold
+
+
+def make_pairs(rows: Sequence[Row], resampling: Resampling) -> tuple[list[Pair], list[str]]:
+    """Compare every two rows on test, each level and each of `PAIR_METRICS`.
+
+    Two rows that do not have the same runs are compared on the (seed, fold) that both have, so that neither is ahead
+    for an easier fold.
+
+    Args:
+        rows: of one table.
+        resampling: that their estimates were made with; there are as many exchanges in a test as resamples.
+
+    Returns:
+        The pairs, the later row first (a pretrained approach minus that without), with Holm's correction over the
+        pairs of a metric and level; and what a reader has to know of them.
+    """
+    known = [row for row in rows if row.test]
+    notes = _notes(known)
+    found: list[Pair] = []
+    levels: tuple[Level, ...] = ("slice", "patient")
+    for level in levels:
+        estimates: dict[tuple[str, Keys], dict[str, Estimate]] = {}
+        pairs: list[Pair] = []
+        for other, one in itertools.combinations([row for row in known if level in row.test], 2):
+            keys = _keys(one) & _keys(other)
+            if not keys:
+                continue
+            runs = {row.name: _runs(row, keys) for row in (one, other)}
+            for row in (one, other):
+                if (row.name, keys) not in estimates:
+                    whole = keys == _keys(row)
+                    estimates[row.name, keys] = (
+                        {name: row.test[level][name] for name in PAIR_METRICS}
+                        if whole
+                        else estimate(runs[row.name], resampling, level=level, metrics=PAIR_METRICS)
+                    )
+            pairs += compare_pairs(
+                runs,
+                {row.name: estimates[row.name, keys] for row in (one, other)},
+                resampling,
+                level=level,
+                metrics=PAIR_METRICS,
+                permutations=resampling.resamples,
+            )
+        for metric in PAIR_METRICS:
+            found += _corrected([pair for pair in pairs if pair.metric == metric])
+    return found, notes
+
+
+def _keys(row: Row) -> Keys:
+    return frozenset((run.seed, run.fold) for run in row.runs)
+
+
+def _runs(row: Row, keys: Keys) -> list[Scored]:
+    return [run for run in row.scored["test"] if (run.seed, run.fold) in keys]
+
+
+def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
+    tested = [pair.p_permutation for pair in pairs if pair.p_permutation is not None]
+    corrected = iter(holm(tested).tolist())
+    return [replace(pair, p_holm=None if pair.p_permutation is None else next(corrected)) for pair in pairs]
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    unequal = [(a, b) for a, b in itertools.combinations(rows, 2) if _keys(a) != _keys(b)]
+    apart = [f"{a.name} and {b.name}" for a, b in unequal if not _keys(a) & _keys(b)]
+    notes = []
+    if len(unequal) > len(apart):
+        notes.append("pairs of unequal runs are compared on the seeds and folds that both have")
+    if apart:
+        notes.append(f"not compared, as they have no seed of the same fold in common: {'; '.join(apart)}")
+    return notes

@@ -1,0 +1,106 @@
+"""The tables of a comparison for programs: CSV and JSON, nothing rounded."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from vitlab.evaluate.metrics import METRICS
+from vitlab.evaluate.predictions import SPLITS
+from vitlab.evaluate.scored import Level
+from vitlab.report.rows import COSTS, GAP_SPLITS, Row, Stat
+from vitlab.report.summary import Table
+from vitlab.report.verdict import verdict
+
+PARTS: tuple[str, ...] = tuple(reversed(SPLITS))
+LEVELS: tuple[Level, ...] = ("slice", "patient")
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """Write one line a row with every figure.
+
+    Columns test_accuracy_mean, _sd, _low, _high, ... are per image, patient_test_accuracy_mean, ... per patient,
+    gap_train_accuracy_mean, ... train minus test; test_n_patients and test_n_images count; seconds_mean, _sd are cost.
+    """
+    text = io.StringIO()
+    writer: Any = None
+    for table in tables:
+        for row in table.rows:
+            record = _facts(table, row)
+            for level in LEVELS:
+                prefix = "" if level == "slice" else "patient_"
+                for split in PARTS:
+                    for name in METRICS:
+                        record |= _columns(f"{prefix}{split}_{name}", row.stat(level, split, name))
+                    stat = row.stat(level, split, METRICS[0])
+                    if level == "slice":
+                        record |= {f"{split}_n_patients": stat.n_patients, f"{split}_n_images": stat.n_images}
+                for other in GAP_SPLITS:
+                    for name in METRICS:
+                        record |= _columns(f"{prefix}gap_{other}_{name}", row.gap(level, other, name))
+            for cost in COSTS:
+                record |= {f"{cost}_mean": row.cost[cost].mean, f"{cost}_sd": row.cost[cost].sd}
+            if writer is None:
+                writer = csv.DictWriter(text, list(record), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(record)
+    return text.getvalue()
+
+
+def to_json(tables: Sequence[Table]) -> str:
+    """Write rows, pairs and what is said of each table.
+
+    rows[].test.accuracy = {mean, sd, low, high, n_runs, n_patients, n_images}, per image, for every split and metric;
+    rows[].patient.test.accuracy the same per patient, with rows[].patient null where patients are not known;
+    rows[].gap.train.accuracy and rows[].patient.gap.train.accuracy are train minus test, gap.val val minus test, null
+    without predictions. pairs[] = {a, b, metric, level, difference, low, high, p_permutation, p_holm, p_better,
+    detectable, paired, n_patients}: a minus b on test. tables[] has the verdict and the notes. Rows and pairs name
+    the table that they are of by its data set, study, manifest and label fraction.
+    """
+    rows, pairs, said = [], [], []
+    for table in tables:
+        for row in table.rows:
+            cost = {name: {"mean": stat.mean, "sd": stat.sd} for name, stat in row.cost.items()}
+            rows.append(
+                _facts(table, row)
+                | _figures(row, "slice")
+                | {
+                    "patient": _figures(row, "patient") if "patient" in row.metrics else None,
+                    "cost": cost,
+                    "runs": [str(run.folder) for run in row.runs],
+                }
+            )
+        pairs += [_table(table) | asdict(pair) for pair in table.pairs]
+        resamples = table.resampling.resamples if table.resampling else 0
+        said.append(
+            {"title": table.title, **_table(table), "resamples": resamples, "verdict": verdict(table)}
+            | {"notes": table.notes}
+        )
+    record = {"rows": rows, "pairs": pairs, "tables": said}
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "dataset": table.dataset,
+        "study": table.study,
+        "manifest_sha256": table.manifest_sha256,
+        "label_fraction": table.label_fraction,
+    }
+
+
+def _facts(table: Table, row: Row) -> dict[str, Any]:
+    own = {"approach": row.approach, "name": row.name, "n": row.n}
+    return own | _table(table) | {"axes": row.axes, "backbone": row.backbone}
+
+
+def _figures(row: Row, level: Level) -> dict[str, Any]:
+    found: dict[str, Any] = {s: {name: asdict(row.stat(level, s, name)) for name in METRICS} for s in PARTS}
+    gaps = {s: {name: asdict(row.gap(level, s, name)) for name in METRICS} for s in GAP_SPLITS}
+    return found | {"gap": gaps if level in row.gaps else None}
+
+
+def _columns(name: str, stat: Stat) -> dict[str, float | None]:
+    return {f"{name}_{end}": getattr(stat, end) for end in ("mean", "sd", "low", "high")}
