@@ -46,7 +46,7 @@ ARROWS = {
     "data.manifest": ["data.csv_file", "data.patients"],
     "data.csv_file": [],
     "data.patients": [],
-    "audit": ["audit", "data", "evaluate", "report.insert", "mistakes"],
+    "audit": ["audit", "data", "evaluate", "report.insert", "report.look", "report.markup", "mistakes"],
     "study": ["study", "evaluate", "report", "lock", "shipped"],
     "study.images": ["study", "data.manifest", "data.sources", "data.splits", "mistakes"],  # which images a job sees
     "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process

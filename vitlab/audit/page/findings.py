@@ -6,8 +6,9 @@ from typing import Any, Final
 from vitlab.audit.baselines.shortcuts import ANATOMY
 from vitlab.audit.leaks import splits_of
 from vitlab.audit.page.leaks import LISTED, long, none
-from vitlab.audit.page.markup import Markup, dot, interval, join, scale, section, share, table, tag
+from vitlab.audit.page.marks import dot, interval, scale
 from vitlab.audit.page.pictures import Pictures
+from vitlab.report.markup import Markup, join, section, share, table, tag
 
 _DOUBTFUL: Final = 30  # pictures of likely label errors; more are no longer looked at one by one
 

@@ -4,18 +4,8 @@ from typing import Any, Final
 
 from vitlab.audit.copies.pairs import EXACT, KINDS, NEIGHBOUR
 from vitlab.audit.leaks import splits_of
-from vitlab.audit.page.markup import (
-    Markup,
-    bar,
-    dot,
-    interval,
-    join,
-    scale,
-    section,
-    share,
-    table,
-    tag,
-)
+from vitlab.audit.page.marks import bar, dot, interval, scale
+from vitlab.report.markup import Markup, join, section, share, table, tag
 
 LISTED: Final = 100  # rows of a table; the rest is in audit.json
 

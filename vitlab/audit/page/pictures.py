@@ -12,7 +12,7 @@ from PIL import Image
 
 from vitlab.audit.copies.pairs import KINDS, Pairs, across, conflicting, worst_first
 from vitlab.audit.images import Images
-from vitlab.audit.page.markup import printable
+from vitlab.report.markup import printable
 
 SHOWN: Final = 1000  # pairs; about 5 MB of pictures, which a browser opens in a second
 _EACH: Final = 20  # pairs of a kind are shown even where worse ones fill the page

@@ -1,7 +1,5 @@
 """The page: audit.html, one file that opens from disk, asks no server for anything and runs no script but its own."""
 
-import base64
-import hashlib
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -21,8 +19,9 @@ from vitlab.audit.page.leaks import (
     splits_section,
     worth_section,
 )
-from vitlab.audit.page.markup import Markup, join, tag, text
 from vitlab.audit.page.pictures import Pictures, choose_pairs, page_data
+from vitlab.report.look import look, policy
+from vitlab.report.markup import Markup, join, tag, text
 
 
 def write_page(
@@ -62,10 +61,9 @@ def write_page(
     }
     filled = [(identity, title, body) for identity, (title, body) in sections.items() if body is not None]
     links = [tag("li", tag("a", title, href=f"#{identity}")) for identity, title, _ in filled]
-    style, script = _part("page.css"), _part("page.js")
+    style, script = look() + _part("page.css"), _part("page.js")
     page = Template(_part("page.html")).substitute(
-        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'",
+        policy=policy(style, script),
         title=text(f"Audit of {report['data']}"),
         style=style,
         header=join([_header(report), tag("nav", tag("ul", *links), aria_label="Sections")]),
@@ -107,8 +105,3 @@ def _footer(report: dict[str, Any]) -> Markup:
 
 def _part(name: str) -> str:
     return (files("vitlab.audit.page") / name).read_text(encoding="utf-8")
-
-
-def _digest(content: str) -> str:
-    """Return what a content security policy calls the hash of an inline part."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
