@@ -1,4 +1,4 @@
-"""`python -m vitlab study`: a study file in, all its runs and their table out."""
+"""`python -m vitlab study`: a study file in, all its runs, their table and their report out."""
 
 import argparse
 import os
@@ -107,7 +107,7 @@ class _Stopped:
 
 def _compare(folder: Path) -> None:
     try:
-        compare([str(folder)])
+        compare([str(folder), "--report", str(folder / "report.html")])
     except ValueError as error:  # e.g. only pretrainings have finished
         print(f"no table yet: {error}", file=sys.stderr)
 
@@ -167,7 +167,8 @@ def _options(args: list[str]) -> argparse.Namespace:
         prog="vitlab study",
         allow_abbrev=False,
         description="Run what a study file lists, each run once: the same command goes on where it stopped, skips what "
-        "is done, and makes a new run where a setting that matters has changed. Then print the table.",
+        "is done, and makes a new run where a setting that matters has changed. Then print the table and write "
+        "report.html.",
     )
     add = parser.add_argument
     add("--config", metavar="FILE", required=True, help="the study, e.g. configs/studies/phantom.yaml (type: path)")
