@@ -66,7 +66,7 @@ def main(args: list[str]) -> int:
     )  # fmt: skip
     left = len(jobs) - runner.count("done")
     print(f"{study.name}: {len(jobs)} runs, {left} to do" + (
-        f" on {min(len(devices), left)} workers of {threads} thread{'s' * (threads > 1)}" if left else ""
+        f" on {_some(min(len(devices), left), 'worker')} of {_some(threads, 'thread')}" if left else ""
     ), flush=True)  # fmt: skip
     stopped = _Stopped()
     before = signal.signal(signal.SIGTERM, stopped)
@@ -88,6 +88,10 @@ def main(args: list[str]) -> int:
         more = f" and {skipped} skipped for it" if skipped else ""
         print(f"vitlab study: {failed} of {len(jobs)} runs failed{more}; the same command tries again", file=sys.stderr)
     return int(bool(failed))
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _say_end(runner: Runner, why: str) -> None:
@@ -153,7 +157,7 @@ def _show_plan(jobs: Sequence[Job], folder: Path, costs: Costs, workers: int) ->
         print(f"{number:>{len(str(len(jobs)))}}  {job.name:<{width}}  {_WORDS[state]:<8} {cost:>8}{behind}")
     left = len(jobs) - done
     least = "at least " if unknown else ""
-    of = f", {least}{in_words(total / workers)} on {workers} workers" if total else ""
+    of = f", {least}{in_words(total / workers)} on {_some(workers, 'worker')}" if total else ""
     print(f"{len(jobs)} runs, {done} done, {left} to do{of}; nothing was written")
 
 
