@@ -12,7 +12,7 @@ SHORT_VIT := --model.backbone_kwargs='{patch_size: 16}' --data.batch_size=16 --m
 GENTLE := --data.augment.crop_scale=[0.85,1] --data.augment.rotation=5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr test lint compare readme readme-audit tensorboard clean
+.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr study test lint compare readme readme-audit tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ demo-simclr: $(INSTALLED)
 demo-cnn-simclr: demo-simclr
 	$(FIT) --config configs/cnn_simclr.yaml $(GENTLE) --trainer.max_epochs=10 \
 		--model.weights=$(DEMO)/simclr/seed0/backbone.safetensors
+
+study: $(INSTALLED)  ## four approaches x 3 seeds x 3 folds on the built-in images (25 minutes on 2 cores), with their table
+	$(RUN) study --config configs/studies/phantom.yaml
 
 test: lint  ## lint, types and every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope

@@ -1,4 +1,4 @@
-"""The program's help, and forty mistakes that each end in one clear line and exit code 2."""
+"""The program's help, and ninety mistakes that each end in one clear line and exit code 2."""
 
 import os
 import subprocess
@@ -54,7 +54,10 @@ def bad_folders(root):
             Image.new("L", (8, 8), number).save(root / "corrupt" / label / f"{number}.png")
     (root / "a_file").write_text("x")
     (root / "list.yaml").write_text("- 1\n- 2\n")
+    (root / "nothing.yaml").write_text("# later\n")
     (root / "broken.yaml").write_text("model: [1,\n")
+    for name, text in YAMLS.items():
+        (root / f"{name}.yaml").write_text(text)
     (root / "manifest_no_label.csv").write_text("path\na.png\n")
     (root / "manifest_empty.csv").write_text("path,label\n")
     (root / "manifest_bad_split.csv").write_text("path,label,split\na.png,x,trian\nb.png,y,train\n")
@@ -63,6 +66,19 @@ def bad_folders(root):
     (root / "bad.ckpt").write_bytes(b"nonsense")
 
 
+YAMLS = {
+    "key": "trainer: {max_epoch: 3}",
+    "group": "trainr: {max_epochs: 3}",
+    "data_key": "data: {batchsize: 3}",
+    "model_key": "model: {init_args: {bakbone: resnet18}}",
+    "nested_key": "model: {init_args: {optim: {lrr: 3}}}",
+    "nested_value": "model: {init_args: {optim: {lr: 1e-3x}}}",
+    "source_key": "data: {source: {class_path: ImageFolder, init_args: {rooot: x}}}",
+    "class_path": "model: {class_path: vitlab.models.clasifier.CNNClassifier}",
+    "not_a_class": "model: 3",
+    "value": "data: {batch_size: many}",
+    "element": "trainer: {devices: [a]}",
+}
 MISTAKES = {
     "unknown verb": (["fti"], "did you mean fit?"),
     "no such config": (["fit", "--config", "configs/cn.yaml"], "did you mean configs/cnn.yaml?"),
@@ -123,6 +139,73 @@ MISTAKES = {
     "data into a folder that is not empty": (["data", "phantom", "--out", "{root}"], "not an empty folder"),
     "data with a seed that is a word": (["data", "phantom", "--seed", "one"], "seed"),
     "data of another name": (["data", "phantm", "--out", "{root}/x"], "phantom"),
+    "no flag is short for another": (["fit", *CNN, "--trainer.max_epoch=3"],
+                                     "there is no setting trainer.max_epoch, did you mean trainer.max_epochs?"),
+    "no flag is short for another, with a space": (["fit", *CNN, "--run.overwrit", "true"],
+                                                   "there is no setting run.overwrit, did you mean run.overwrite?"),
+    "no short flag in audit": (["audit", "--config=configs/data/phantom.yaml", "--ou={root}/x"], "did you mean out?"),
+    "no short flag in data": (["data", "phantom", "--ou={root}/x"], "there is no setting ou, did you mean out?"),
+    "no short flag in compare": (["compare", "--form=json"], "did you mean --format?"),
+    "the seed's short name": (["fit", *CNN, "--seed=3"], "there is no setting seed, did you mean seed_everything?"),
+    "a model's key one level up": (["fit", *CNN, "--model.lr=fast"],
+                                   "there is no setting model.lr, did you mean model.optim.lr?"),
+    "a model's key at the top": (["fit", *CNN, "--lr=1"], "there is no setting lr, did you mean model.optim.lr?"),
+    "a source's key": (["fit", *CNN, "--data.source.sed=1"],
+                       "there is no setting data.source.sed, did you mean data.source.seed?"),
+    "no number": (["fit", *CNN, "--model.optim.lr=fast"], "model.optim.lr: expected a number, got 'fast'"),
+    "null for a number": (["fit", *CNN, "--model.optim.lr=null"], "model.optim.lr: expected a number, got null"),
+    "null for a choice": (["fit", *CNN, "--model.mode=null"],
+                          "model.mode: expected one of 'finetune', 'linear', got null"),
+    "null for a size": (["fit", *CNN, "--data.image_size=null"], "data.image_size: expected a whole number, got null"),
+    "half an epoch": (["fit", *CNN, "--trainer.max_epochs=1.5"],
+                      "trainer.max_epochs: expected a whole number or null, got '1.5'"),
+    "negative number": (["fit", *CNN, "--model.optim.lr=-1"], "model.optim.lr is -1.0; give a number above 0"),
+    "negative epochs": (["fit", *CNN, "{discs}", "--trainer.max_epochs=-3"], "max_epochs"),
+    "negative seed": (["fit", *CNN, "--seed_everything=-1"], "seed_everything: expected a whole number of at least 0"),
+    "no seed": (["fit", *CNN, "--seed_everything=false"], "seed_everything: expected a whole number of at least 0"),
+    "neither true nor false": (["fit", *CNN, "--run.overwrite=perhaps"],
+                               "run.overwrite: expected true or false, got 'perhaps'"),
+    "no list": (["fit", *CNN, "--data.augment.crop_scale=0.5"], "data.augment.crop_scale: expected a list, got '0.5'"),
+    "too short a list": (["fit", *CNN, "--model.optim.betas=[0.9]"],
+                         "model.optim.betas: expected a list of 2 values, got '[0.9]'"),
+    "a word for a group": (["fit", *CNN, "--model.optim=adam"], "model.optim: is a group of settings, got 'adam'"),
+    "wrong choice in a model": (["fit", *CNN, "--model.mode=frozen"],
+                                "model.mode: expected one of 'finetune', 'linear', got 'frozen'"),
+    "wrong choice of several kinds": (["fit", *CNN, "--trainer.precision=half"], "'bf16-mixed', "),
+    "a source without its root": (["fit", *CNN, "--data.source=ImageFolder"], "data.source.root: has no default"),
+    "a class that is no model": (["fit", *CNN, "--model=torch.nn.Linear"],
+                                 "model: unknown class torch.nn.Linear, choose one of CNNClassifier, "),
+    "a model cut short": (["fit", *CNN, "--model=CNN"], "model: unknown class CNN, did you mean CNNClassifier?"),
+    "unknown callback": (["fit", *CNN, "--trainer.callbacks+=EarlyStoping"], "did you mean EarlyStopping?"),
+    "what the data tell": (["fit", *CNN, "--model.num_classes=3"], "model.num_classes is not yours to set"),
+    "devices in words": (["fit", *CNN, "{discs}", "--trainer.devices=many"], "trainer: `devices`"),
+    "a word too many": (["fit", "cnn", *CNN], "cannot use 'cnn': settings begin with --"),
+    "misspelt key in a file": (["fit", *CNN, "--config={root}/key.yaml"],
+                               "there is no setting trainer.max_epoch, did you mean trainer.max_epochs?"),
+    "misspelt group in a file": (["fit", *CNN, "--config={root}/group.yaml"], "did you mean trainer.max_epochs?"),
+    "misspelt data key in a file": (["fit", *CNN, "--config={root}/data_key.yaml"],
+                                    "there is no setting data.batchsize, did you mean data.batch_size?"),
+    "misspelt model key in a file": (["fit", *CNN, "--config={root}/model_key.yaml"],
+                                     "there is no setting model.bakbone, did you mean model.backbone?"),
+    "misspelt nested key in a file": (["fit", *CNN, "--config={root}/nested_key.yaml"],
+                                      "there is no setting model.optim.lrr, did you mean model.optim.lr?"),
+    "wrong nested value in a file": (["fit", *CNN, "--config={root}/nested_value.yaml"],
+                                     "model.optim.lr: expected a number, got '1e-3x'"),
+    "misspelt source key in a file": (["fit", *CNN, "--config={root}/source_key.yaml"],
+                                      "there is no setting data.source.rooot, did you mean data.source.root?"),
+    "misspelt module in a file": (["fit", "--config={root}/class_path.yaml"],
+                                  "model: unknown class vitlab.models.clasifier.CNNClassifier, did you mean CNNClass"),
+    "a number for a class": (["fit", "--config={root}/not_a_class.yaml"], "model: is a group of settings, got '3'"),
+    "wrong value in a file": (["fit", *CNN, "--config={root}/value.yaml"],
+                              "data.batch_size: expected a whole number, got 'many'"),
+    "wrong element in a file": (["fit", *CNN, "--config={root}/element.yaml"],
+                                "trainer.devices: expected a whole number or text, got 'a'"),
+    "config with nothing in it": (["fit", *CNN, "--config={root}/nothing.yaml"], "nothing.yaml is not a configuration"),
+    "help on a misspelt class": (["fit", "--data.source.help=Csvv"], "data.source: unknown class Csvv, did you mean C"),
+    "a study elsewhere": (["fit", *CNN, "--run.study=../x"], "../x leads out of"),
+    "axes elsewhere": (["fit", *CNN, "--run.axes=a/../../../x"], "x leads out of"),
+    "GPUs where there is none": (["fit", *CNN, "{discs}", "--trainer.sync_batchnorm=true"], "trainer.sync_batchnorm"),
+    "audit of a recipe": (["audit", *CNN], "there is no setting model."),
 }  # fmt: skip
 
 
@@ -136,7 +219,7 @@ def test_a_mistake_ends_in_one_line(mistake, tmp_path, image_folder, capfd, monk
         place = args.index("{discs}")
         args[place : place + 1] = ["--data.source=ImageFolder", f"--data.source.root={image_folder}"]
     if args[0] == "fit":
-        args += [f"--run.root={tmp_path}/runs", "--trainer.accelerator=cpu", "--trainer.max_epochs=1"]
+        args[1:1] = [f"--run.root={tmp_path}/runs", "--trainer.accelerator=cpu", "--trainer.max_epochs=1"]
     assert main(args) == 2
     captured = capfd.readouterr()
     lines = [line for line in captured.err.splitlines() if line.startswith("vitlab")]
@@ -151,3 +234,26 @@ def test_data_reads_a_config(tmp_path, monkeypatch):
     (tmp_path / "settings.yaml").write_text(f"out: {tmp_path}/images\nseed: 3\n")
     assert main(["data", "phantom", "--config", str(tmp_path / "settings.yaml"), "--seed=4"]) == 0
     assert made == [(f"{tmp_path}/images", 4)]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "expected"),
+    {
+        "--model.backbone=resnet81": "resnet18",
+        "--data.source.root=nowhere": "VITLAB_DATA",
+        "--trainer.accelerator=gpus": "gpus",
+        "--trainer.max_epochs=-3": "max_epochs",
+        "--data.fold=9": "the folds are 1 to 5",
+        "--data.batch_size=8": "holds a finished run",  # said before bad.png is read
+    }.items(),
+)
+def test_a_finished_run_hides_no_other_mistake(mistake, expected, tmp_path, capfd):
+    bad_folders(tmp_path)
+    finished = tmp_path / "runs" / "x" / "cnn" / "seed0" / "results.json"
+    finished.parent.mkdir(parents=True)
+    finished.write_text("{}")
+    data = ["--data.source=ImageFolder", f"--data.source.root={tmp_path}/corrupt"]
+    root = [f"--run.root={tmp_path}/runs", "--run.study=x", "--trainer.accelerator=cpu"]
+    assert main(["fit", *CNN, *root, *data, mistake]) == 2
+    assert expected in capfd.readouterr().err
+    assert finished.read_text() == "{}" and list(finished.parent.iterdir()) == [finished]

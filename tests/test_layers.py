@@ -14,11 +14,16 @@ REPO = Path(__file__).parents[1]
 ARROWS = {
     "": [],
     "__main__": ["cli"],
-    "cli": ["lightning_cli", "mistakes", "audit", "models", "data", "callbacks", "study", "evaluate", "explain",
-            "report", "bench"],
-    "lightning_cli": ["mistakes", "run_folder", "models", "data", "callbacks", "cost", "evaluate"],
-    "run_folder": [],
+    "cli": ["lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study", "evaluate",
+            "explain", "report", "bench"],
+    "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
+                      "evaluate"],
+    "preflight": ["mistakes", "precision", "models", "data"],
+    "precision": [],
+    "run_folder": ["lock"],
     "atomic": [],
+    "lock": [],
+    "shipped": [],
     "cost": [],
     "mistakes": [],
     "callbacks": ["cost", "models.backbones", "evaluate", "explain"],
@@ -38,9 +43,13 @@ ARROWS = {
     "data.decode": [],
     "data.augment": ["data.image_ops"],
     "data.image_ops": [],
-    "data.manifest": [],
+    "data.manifest": ["data.csv_file", "data.patients"],
+    "data.csv_file": [],
+    "data.patients": [],
     "audit": ["audit", "data", "evaluate", "report.insert", "report.look", "report.markup", "mistakes"],
-    "study": ["study", "evaluate", "report", "data.manifest"],
+    "study": ["study", "evaluate", "report", "lock", "shipped"],
+    "study.images": ["study", "data.manifest", "data.sources", "data.splits", "mistakes"],  # which images a job sees
+    "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
     "explain": ["explain", "evaluate"],
     "report": ["report", "evaluate"],
@@ -49,7 +58,8 @@ ARROWS = {
 ROOT = ["__version__", "atomic"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
-LIGHT = ("", "__main__", "cli", "atomic", "evaluate", "report", "study.plan", "data.manifest")
+LIGHT = ("", "__main__", "cli", "atomic", "lock", "shipped", "evaluate", "report", "study.command", "study.plan",
+         "data.manifest", "data.csv_file", "data.patients")  # fmt: skip
 
 
 def modules():
@@ -155,7 +165,9 @@ def test_light_modules_load_nothing_heavy(name):
     assert not loaded & HEAVY, f"vitlab.{name} imports {sorted(loaded & HEAVY)} when it is imported"
 
 
-@pytest.mark.parametrize("module", ["report.table", "__main__", "cli", "evaluate.metrics", "evaluate.probe"])
+@pytest.mark.parametrize(
+    "module", ["report.table", "__main__", "cli", "evaluate.metrics", "evaluate.probe", "study.command"]
+)
 def test_importing_it_loads_no_torch(module):
     code = f"import sys, vitlab.{module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO)

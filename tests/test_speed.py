@@ -13,8 +13,8 @@ from vitlab.cli import main
 from vitlab.data.augment import Augment
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Csv
-from vitlab.lightning_cli import fastest_precision
 from vitlab.models.backbones import create_backbone, feature_dim, unfuse_attention
+from vitlab.precision import fastest_precision
 
 KINDS = {"cnn": ("resnet18_half", 32), "vit": ("vit_dim128_depth6_patch8", 32)}
 

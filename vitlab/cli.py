@@ -6,18 +6,19 @@
 import difflib
 import os
 import sys
-from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from vitlab import __version__
+from vitlab.shipped import configs_folder, find_config
 
 VERBS = {
     "fit": "train one approach, then test its best checkpoint once",
     "validate": "evaluate a checkpoint on the validation split",
     "test": "evaluate a checkpoint on the test split",
     "predict": "write the class probabilities of every image of a data set",
+    "study": "run a whole study: approaches x seeds x folds, each run once, and its table",
     "audit": "find copies, leaks, shortcuts and doubtful labels in a data set, and repair its splits",
     "compare": "put finished runs into one table",
     "data": "write the built-in phantom images to a folder",
@@ -73,6 +74,10 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
         from vitlab.report.table import main as run
 
         return run
+    if verb == "study":
+        from vitlab.study.command import main as study
+
+        return study
     if verb == "data":
         return _data
     if verb == "audit":
@@ -90,19 +95,17 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
 def _data(args: list[str]) -> int:
     from jsonargparse import ArgumentParser
 
-    from vitlab.mistakes import explain
+    from vitlab.mistakes import OneLine
 
-    parser = ArgumentParser(
-        prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.", exit_on_error=False
-    )
+    class Parser(OneLine, ArgumentParser):
+        pass
+
+    parser = Parser(prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.")
     parser.add_argument("name", type=Literal["phantom"], help="which data set")
     parser.add_argument("--config", action="config", help="YAML file of these settings")
     parser.add_argument("--out", type=Path | None, help="folder to write, new or empty; null is the cache of fit")
     parser.add_argument("--seed", type=int, default=0, help="seed of the patients")
-    try:
-        settings = parser.parse_args(args)
-    except ArgumentError as error:
-        raise ValueError(explain(str(error), parser, ())) from None
+    settings = parser.parse_args(args)
     from vitlab.data.phantom import generate, phantom_folder
 
     folder: Path = settings.out or phantom_folder(settings.seed)
@@ -110,13 +113,6 @@ def _data(args: list[str]) -> int:
         generate(folder, seed=settings.seed)
     print(f"phantom: {folder / 'manifest.csv'}")
     return 0
-
-
-def configs_folder() -> Path:
-    """Return the folder of the shipped YAML files: beside the package in a checkout, inside it once installed."""
-    package = Path(__file__).parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
 
 
 def shipped_configs(args: list[str]) -> list[str]:
@@ -131,14 +127,9 @@ def shipped_configs(args: list[str]) -> list[str]:
         if flag not in CONFIG_FLAGS or (not joined and position + 1 == len(args)):
             continue
         name = value if joined else args[position + 1]
-        if Path(name).is_file():
-            _check_yaml(Path(name))
-            continue
-        shipped = configs_folder() / name.removeprefix("configs/")
-        if not shipped.is_file():
-            known = [str(path.relative_to(configs_folder().parent)) for path in configs_folder().rglob("*.yaml")]
-            nearest = difflib.get_close_matches(name, known, n=1)
-            raise FileNotFoundError(f"there is no config file {name}{_or(nearest)}")
+        shipped = find_config(name)
+        if shipped == Path(name):
+            _check_yaml(shipped)
         if joined:
             args[position] = f"{flag}={shipped}"
         else:
@@ -155,9 +146,8 @@ def _check_yaml(path: Path) -> None:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(
-            f"{path} is not a configuration: it holds a {type(found).__name__}, not keys such as model and data"
-        )
+        held = {type(None): "nothing", list: "a list", str: "text"}.get(type(found), "a value")
+        raise ValueError(f"{path} is not a configuration: it holds {held}, not keys such as model and data")
 
 
 def _is_mistake(error: Exception) -> bool:

@@ -7,23 +7,28 @@ data -> loggers and checkpoints), precision (device and model -> trainer).
 import logging
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger
 
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
 from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
-from vitlab.mistakes import explain
+from vitlab.mistakes import OneLine, explain
 from vitlab.models.backbones import unfuse_attention
 from vitlab.models.base import BaseModule
 from vitlab.models.classifier import CNNClassifier, ViTClassifier
 from vitlab.models.mae import MAE
 from vitlab.models.simclr import SimCLR
+from vitlab.precision import fastest_precision, on_cpu
+from vitlab.preflight import LINKED, check_checkpoint, check_settings
 from vitlab.run_folder import (
     RunSettings,
     approach_of,
@@ -45,19 +50,20 @@ UNHELPFUL = (
     ".*log_every_n_steps.*",
     ".*exists and is not empty.*",
     ".*LeafSpec.*",
-    ".*lightly.*",
+    ".*(lightly|across ranks is zero).*",
     ".*enable_nested_tensor.*",
 )
-# What a configuration can name: imported so that `--model SimCLR` is found, and listed for the nearest right name.
-NAMED = (CNNClassifier, ViTClassifier, SimCLR, MAE, *Source.__subclasses__())
 
-
-class OneLineParser(LightningArgumentParser):
+class OneLineParser(OneLine, LightningArgumentParser):
     """LightningCLI's parser, with errors of one line that name the nearest right key."""
 
-    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        """Raise instead of printing usage."""
-        raise ValueError(explain(message, self, NAMED)) from None
+    # imported so that `--model SimCLR` is found, and listed for the nearest right name
+    named: ClassVar = {
+        "model": (CNNClassifier, ViTClassifier, SimCLR, MAE),
+        "data.source": Source.__subclasses__(),
+        "trainer.callbacks": Callback.__subclasses__(),
+        "trainer.logger": Logger.__subclasses__(),
+    }
 
 
 class SaveConfigAtFit(SaveConfigCallback):
@@ -74,19 +80,16 @@ class SaveConfigAtFit(SaveConfigCallback):
 class VitlabCLI(LightningCLI):
     """LightningCLI with the run folder, the links and the callbacks that all approaches share."""
 
-    def __init__(self, verb: str, args: list[str], configs: Path) -> None:
-        self.verb = verb
-        self.folder = Path()
-        base = [str(configs / "base.yaml")]
+    def __init__(self, verb: str, args: list[str], configs: Path, held: ExitStack) -> None:
+        self.verb, self.held, self.folder = verb, held, Path()
         super().__init__(
             BaseModule,
             ImageDataModule,
             subclass_mode_model=True,
             save_config_callback=SaveConfigAtFit,
             save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
             parser_class=OneLineParser,
-            parser_kwargs={verb: {"default_config_files": base}, "prog": "vitlab"},
+            parser_kwargs={verb: {"default_config_files": [str(configs / "base.yaml")]}, "prog": "vitlab"},
             # our sampler knows the ranks; Lightning's would pad and count rows twice
             trainer_defaults={"use_distributed_sampler": False},
             auto_configure_optimizers=False,
@@ -97,6 +100,10 @@ class VitlabCLI(LightningCLI):
         """Build the parser of the verb that was called and no other: it saves a second at every start."""
         return {self.verb: LightningCLI.subcommands()[self.verb]}
 
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add --seed_everything: a number, as no run is without a seed."""
+        parser.add_argument("--seed_everything", type=NonNegativeInt, default=0, help="seed of the training")
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `run` and the shared callbacks, and link what the data knows to the model."""
         parser.add_class_arguments(RunSettings, "run")
@@ -104,7 +111,7 @@ class VitlabCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(OnlineProbe, "probe")
         parser.add_lightning_class_args(ReconstructionLogger, "reconstructions")
-        for fact in ("num_classes", "image_size", "channels"):
+        for fact in LINKED:
             parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
@@ -120,7 +127,7 @@ class VitlabCLI(LightningCLI):
             if self.verb != "fit":
                 raise FileNotFoundError(f"{self.verb} needs weights: give --ckpt_path RUN/checkpoints/best.ckpt")
             return
-        check_checkpoint(Path(path), config.model.class_path)
+        check_checkpoint(Path(path), config)
         super()._parse_ckpt_path()
 
     def instantiate_classes(self) -> None:
@@ -128,7 +135,7 @@ class VitlabCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise ValueError(explain(str(error), self._parser(self.verb), NAMED)) from error
+            raise ValueError(explain(str(error), self._parser(self.verb), OneLineParser.named)) from error
         trainer = self.config[self.verb].trainer
         if on_cpu(trainer.accelerator) and "16" in str(trainer.precision):
             unfuse_attention(self.model)
@@ -142,29 +149,13 @@ class VitlabCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Derive what the settings imply."""
         config = self.config[self.verb]
-        model_class = model_class_of(config.model.class_path)
-        trainer = config.trainer
+        model_class, trainer = model_class_of(config.model.class_path), config.trainer
+        check_settings(self.verb, config, model_class)
         self.folder = run_folder(config, model_class)
-        if self.verb == "fit" and model_class.views != config.data.views:
-            views = model_class.views
-            raise ValueError(f"{model_class.__name__} trains on {views} views of an image: set --data.views={views}")
         if self.verb != "fit":
-            if model_class.pretraining:
-                raise ValueError(
-                    f"{self.verb} needs a classifier and {model_class.__name__} is a pretraining: fine-tune its "
-                    "backbone.safetensors first, as configs/cnn_simclr.yaml and configs/vit_mae.yaml say"
-                )
             config.model.init_args.weights, config.model.init_args.pretrained = None, False  # the checkpoint has them
             config.data.checkpoint = str(config.ckpt_path)
-        if trainer.enable_checkpointing is False:
-            raise ValueError(
-                "trainer.enable_checkpointing=false leaves nothing to test: the best checkpoint of a run is; leave it "
-                "out, or try things with --trainer.fast_dev_run=true"
-            )
-        resuming = bool(config.get("ckpt_path"))
         if self.verb == "fit":
-            if not trainer.fast_dev_run:
-                check_free(self.folder, resuming=resuming, overwrite=config.run.overwrite)
             config.checkpoint.dirpath = str(self.folder / "checkpoints")
             if model_class.pretraining:  # nothing to select by: labels stay out of pretraining
                 config.checkpoint.monitor, config.checkpoint.filename = None, "last"
@@ -176,6 +167,12 @@ class VitlabCLI(LightningCLI):
         config = self.config_init[self.verb]
         settings = config["trainer"]
         fit = self.verb == "fit"
+        if fit and not settings.get("fast_dev_run"):
+            try:
+                check_free(self.folder, config, self.held)
+            except ValueError:
+                super().instantiate_trainer(logger=False)  # the trainer's own mistakes come first
+                raise
         if settings.get("logger") in (None, True):
             kwargs["logger"] = (
                 loggers(self.folder, config.get("ckpt_path")) if fit and not settings.get("fast_dev_run") else False
@@ -199,7 +196,10 @@ class VitlabCLI(LightningCLI):
         if not kwargs.get("enable_progress_bar", settings.get("enable_progress_bar")):
             extra.append(EpochLines(str(facts["approach"])))
         settings["callbacks"] = [*(settings.get("callbacks") or []), *extra]
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except TypeError as error:  # Lightning's, for devices that are no number
+            raise ValueError(f"trainer: {error}") from None
         if fit and not self.model.pretraining:
             # Lightning's save_last follows improvements of the best only. Behind that one in the list: last.ckpt
             # then knows the best of its own epoch.
@@ -264,7 +264,8 @@ def run_verb(verb: str, args: list[str], configs: Path) -> int:
         0; mistakes are raised.
     """
     quieten()
-    VitlabCLI(verb, args, configs)
+    with ExitStack() as held:  # the lock of the run folder
+        VitlabCLI(verb, args, configs, held)
     return 0
 
 
@@ -284,41 +285,6 @@ def model_class_of(class_path: str) -> type[BaseModule]:
     module, _, name = class_path.rpartition(".")
     found: type[BaseModule] = getattr(import_module(module), name)
     return found
-
-
-def check_checkpoint(path: Path, class_path: str) -> None:
-    """Find a checkpoint that is missing, unreadable or of another model class."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no checkpoint {path}: a run keeps its own in checkpoints/best.ckpt and last.ckpt"
-        )
-    try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        held = checkpoint["hyper_parameters"].get("_class_path", class_path)
-        checkpoint[ImageDataModule.__qualname__]
-    except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
-        raise ValueError(f"{path} is not a checkpoint of vitlab ({type(error).__name__})") from None
-    if held != class_path:
-        names = [full.rpartition(".")[2] for full in (held, class_path)]
-        raise ValueError(
-            f"{path} holds a {names[0]} and the configuration asks for a {names[1]}: give the recipe that trained it"
-        )
-
-
-def fastest_precision(accelerator: str) -> str:
-    """Return the precision measured as fastest: bf16 on GPUs, and on CPUs with bf16 units, else float32.
-
-    On one core with AVX-512 BF16 a half-width ResNet-18 trains 1.8x, a small ViT 1.9x, MAE 1.6x as fast as in float32.
-    """
-    if not on_cpu(accelerator):
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    has_units = torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
-    return "bf16-mixed" if has_units else "32-true"
-
-
-def on_cpu(accelerator: str) -> bool:
-    """Say whether a run with this accelerator is one on the CPU."""
-    return accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available()
 
 
 def summary(results: dict[str, Any], folder: Path) -> str:

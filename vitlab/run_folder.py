@@ -1,14 +1,18 @@
 """The run folder: its name, what may not be written over, and the loggers and checkpoints that write into it."""
 
 import csv
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from vitlab.lock import hold
 
 
 @dataclass
@@ -47,19 +51,36 @@ def study_of(config: Any) -> str:
 
 
 def run_folder(config: Any, model_class: type) -> Path:
-    """Return `<root>/<study or data set>/<approach>/<axes>/seed<k>[-fold<f>]`."""
+    """Return `<root>/<study or data set>/<approach>/<axes>/seed<k>[-fold<f>]`.
+
+    Raises:
+        ValueError: A name in it leads elsewhere.
+    """
     run, data = config.run, config.data
     axes = run.axes or (f"label_fraction={data.label_fraction:g}" if data.label_fraction != 1 else "")
     seed = f"seed{int(config.seed_everything)}" + (f"-fold{data.fold}" if data.fold is not None else "")
-    return Path(run.root) / study_of(config) / approach_of(run.approach, model_class) / axes / seed
+    names = study_of(config), approach_of(run.approach, model_class), axes
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{name} leads out of {run.root}: give names, and the folder as --run.root")
+    return Path(run.root).joinpath(*names, seed)
 
 
-def check_free(folder: Path, *, resuming: bool, overwrite: bool) -> None:
-    """Keep finished and unfinished runs from being written over.
+def check_free(folder: Path, config: Any, held: ExitStack) -> None:
+    """Keep runs from being written over, finished, unfinished or under way.
+
+    Args:
+        folder: The run folder.
+        config: The settings of `fit`.
+        held: Holds the folder's lock from here on.
 
     Raises:
-        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given; or both were.
+        ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given; or both were. Or
+            another process is at it.
     """
+    resuming, overwrite = bool(config.get("ckpt_path")), config.run.overwrite
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        held.enter_context(hold(folder))
     if overwrite and resuming:
         raise ValueError("--run.overwrite=true starts anew and --ckpt_path goes on: give one of them")
     if overwrite:
@@ -111,10 +132,12 @@ def loggers(folder: Path, resumed: str | None) -> list[Any]:
             rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
         rows = [row for row in rows if int(row["step"]) < done]
     board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
-    table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=200)
+    # every row at once: a run that is killed keeps its curves
+    table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=1)
     kept: Any = table.experiment.metrics if rows else None  # asking for it makes the file anew
     if isinstance(kept, list):  # on other ranks the experiment is a dummy
         kept.extend(rows)
+        table.save()
     return [board, table]
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import time
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -61,7 +62,10 @@ def test_an_audit_of_the_repaired_manifest_finds_no_leak(published, data_root, t
     ]) == 0  # fmt: skip
     found = report(tmp_path / "out")
     split = found["test"]
-    assert split["identical_in_train"] == split["near_in_train"] == 0 and split["n"] > 250
+    assert split["identical_in_train"] == split["near_in_train"] == 0
+    assert abs((split["n"] / found["n"]) / (394 / 3264) - 1) < 0.01  # the share of the images that it had
+    for name, before in report(published)["test"]["by_class"].items():
+        assert abs(split["by_class"][name]["n"] / split["n"] - before["n"] / 394) < 0.01, name
     assert split["unseen_distinct"] == split["n"] and not found["labels"]["conflicts"]
     assert found["patients"]["across_splits"] == []
     assert not {"same file", "same pixels", "padded"} & set(found["pairs"])
@@ -208,6 +212,77 @@ def test_one_class_one_split_and_no_labels_are_audited(tmp_path):
         args = ["--data.source=Csv", f"--data.source.root={tmp_path / 'images'}", f"--out={tmp_path / 'out'}{label}"]
         assert main(["audit", *args]) == 0
         assert report(tmp_path / f"out{label}")["pairs"]["same file"]["n"] == 1
+
+
+def test_odd_patient_ids_count_alike_in_audit_and_fit(image_folder, tmp_path):
+    images = {part: sorted((image_folder / part).rglob("*.png")) for part in ("train", "val", "test")}
+    ids = {
+        "train": [f"P-{number // 2:03}" for number in range(30)] + ["unknown"] * 10,
+        "val": ["N/A"] * 16,
+        "test": [f"p-{number:03}" for number in range(6)] + ["Unknown"] * 10,
+    }
+    table = tmp_path / "table.csv"
+    rows = [
+        f"{file.relative_to(image_folder)},{file.parent.name},{name},{part}\n"
+        for part, files in images.items()
+        for file, name in zip(files, ids[part], strict=True)
+    ]
+    table.write_text("path,label,patient_id,split\n" + "".join(rows))
+    args = ["--data.source=Csv", f"--data.source.root={image_folder}", f"--data.source.manifest={table}"]
+    audit = ["audit", *args, f"--out={tmp_path / 'out'}", f"--repair={tmp_path / 'repaired.csv'}"]
+    fit = ["fit", "--config=configs/cnn.yaml", *args, "--data.image_size=32", "--trainer.max_steps=1",
+           f"--run.root={tmp_path / 'runs'}", "--data.name=odd", "--trainer.accelerator=cpu"]  # fmt: skip
+    warned = []
+    for verb in (audit, fit):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            assert main(verb) == 0
+        warned.append([str(warning.message) for warning in seen if str(table) in str(warning.message)])
+    found = report(tmp_path / "out")
+    assert found["patients"] | {"alike": 0, "groups": 0} == {
+        "known": False, "n": 15, "images_without": 36, "alike": 0, "groups": 0,
+        "across_splits": [{"patient": f"P-{number:03}", "splits": {"train": 2, "test": 1}} for number in range(6)],
+    }  # fmt: skip
+    assert found["leak"] and "6 patients are on two sides" in found["verdict"]
+    said = [
+        "36 of 72 images have a patient id that names nobody ('N/A' 16, 'Unknown' 10, 'unknown' 10): "
+        "it counts as missing",
+        "the id of 6 patients comes in several spellings, e.g. 'P-000' and 'p-000': they count as one",
+    ]
+    details = [finding["detail"] for finding in found["files"] if finding["kind"] == "patient id"]
+    assert [detail.lower() for detail in details] == [f"{remark.lower()}." for remark in said]
+    assert warned == [[f"{table}: {remark}" for remark in said]] * 2
+    assert details[1] in (tmp_path / "out/audit.html").read_text(encoding="utf-8").replace("&#x27;", "'")
+
+    (predictions,) = (tmp_path / "runs").rglob("predictions.csv")
+    with predictions.open() as file:
+        patients = Counter(row["patient_id"] for row in csv.DictReader(file))
+    assert patients[""] == 36 and patients["P-000"] == 3 and len(patients) == 16
+
+    args[-1] = f"--data.source.manifest={tmp_path / 'repaired.csv'}"
+    assert main(["audit", *args, f"--out={tmp_path / 'again'}", "--fail-on=leak"]) == 0
+    again = report(tmp_path / "again")
+    assert again["patients"]["n"] == 15 and not [found for found in again["files"] if found["kind"] == "patient id"]
+
+
+def test_a_wrong_row_of_a_table_is_named_by_its_file_and_line(image_folder, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\ntrain/top/0.png,top\n\ntrain/top/0.png,bottom\n")
+    args = ["--data.source=Csv", f"--data.source.root={image_folder}", f"--data.source.manifest={table}"]
+    for verb in (["audit"], ["fit", "--config=configs/cnn.yaml"]):
+        assert main([*verb, *args]) == 2
+        assert f"the manifest {table} has paths more than once, first 'train/top/0.png' in line 2 and line 4" in (
+            capsys.readouterr().err
+        )
+
+
+def test_a_link_to_a_folder_above_is_no_leak(image_folder, tmp_path):
+    shutil.copytree(image_folder, tmp_path / "set")
+    (tmp_path / "set/train/top/up").symlink_to("../..")
+    args = ["--data.source=ImageFolder", f"--data.source.root={tmp_path / 'set'}"]
+    with pytest.warns(UserWarning, match=r"left out \(1, e\.g\. train/top/up\)$"):
+        assert main(["audit", *args, f"--out={tmp_path / 'out'}", "--fail-on=leak"]) == 0
+    assert report(tmp_path / "out")["n"] == 72
 
 
 MISTAKES = {

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vitlab.audit.content import canonical
 from vitlab.audit.images import FRAME, content_box, read_images
 from vitlab.audit.memo import Memo
+from vitlab.data.decode import to_pixels
 from vitlab.data.sources import Csv
 
 
@@ -45,11 +47,40 @@ def test_equal_pixels_have_one_digest_whatever_the_format(facts):
     assert images.width.tolist() == [70] * 7 and images.height.tolist() == [80] * 7
 
 
-def test_sixteen_bits_are_not_eight(facts):
-    values = np.asarray(head()).astype(np.uint16)
-    images = facts(deep=(Image.fromarray(values * 257), "png", {}), flat=(head(), "png", {}))
-    assert images.ok.all() and images.pixel_sha[0] != images.pixel_sha[1]
+def test_one_bit_is_its_black_and_white_copy(facts):
+    bits = head().point(lambda level: 255 * (level > 90)).convert("1")
+    images = facts(bits=(bits, "png", {}), fax=(bits, "tiff", {"compression": "group4"}),
+                   gray=(bits.convert("L"), "png", {}), rgba=(bits.convert("RGBA"), "png", {}))  # fmt: skip
+    assert len(set(images.pixel_sha)) == 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("factor", [1, 16, 256, 257])
+def test_a_lossless_copy_in_sixteen_bits_is_the_same_picture(facts, factor, suffix):
+    deep = Image.fromarray(np.asarray(head()).astype(np.uint16) * factor)
+    images = facts(deep=(deep, suffix, {}), flat=(head(), "png", {}))
+    assert images.pixel_sha[0] == images.pixel_sha[1] and images.trimmed_sha[0] == images.trimmed_sha[1]
     assert np.abs(images.frames[0].astype(int) - images.frames[1]).max() <= 3
+
+
+def test_other_pictures_of_sixteen_bits_stay_others(facts):
+    deep = np.asarray(head()).astype(np.uint16) * 257
+    fine = np.random.default_rng(0).integers(0, 4000, deep.shape).astype(np.uint16)
+    last = fine ^ (np.arange(fine.size).reshape(fine.shape) == 500).astype(np.uint16)
+    stretched = np.rint((fine - fine.min()) * (65535 / np.ptp(fine))).astype(np.uint16)
+    pictures = [deep, deep ^ 1, fine, last, stretched, fine * 3, deep // 257 * 128]
+    images = facts(**{f"p{number}": (Image.fromarray(pixels), "png", {}) for number, pixels in enumerate(pictures)})
+    assert len(set(images.pixel_sha)) == len(pictures)
+
+
+@pytest.mark.parametrize("kind", ["<u2", ">u2", "<i4", "<f4", "<f8"])
+def test_how_an_array_stores_whole_numbers_makes_no_other_picture(kind):
+    pixels = np.asarray(head()).astype(np.uint16) * 100
+    assert (canonical(pixels.astype(kind)) == pixels).all() and canonical(pixels.astype(kind)).dtype == np.uint16
+    colour = np.stack([pixels, pixels + 1, pixels], 2).astype(kind)
+    assert canonical(colour).shape == colour.shape
+    assert to_pixels(colour).shape == colour.shape and to_pixels(colour[..., :1].repeat(3, 2)).ndim == 2
+    assert canonical(np.array([[-1.0, 0.5]])).tolist() == [[-1.0, 0.5]]
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])

@@ -42,7 +42,8 @@ def test_the_schema_is_one():
 def test_a_report_is_valid(report):
     assert errors(report) == []
     del report["worth"]  # without runs
-    for key in ("conflicts", "errors", "expected", "trust", "patients_with_two_classes"):
+    judged = ("expected", "expected_low", "expected_high", "sentence", "trust")
+    for key in ("conflicts", "errors", *judged, "patients_with_two_classes"):
         del report["labels"][key]  # with one class
     report.update(classes=[], shortcuts=[], pairs={}, shift=[], files=[])
     del report["test"]

@@ -25,7 +25,8 @@ def test_the_screen_holds_the_figures(report):
 
 def test_five_lines_whatever_is_missing(report):
     assert summary_markdown(report).count("\n- ") == 4
-    for key in ("conflicts", "errors", "expected", "trust", "patients_with_two_classes"):
+    judged = ("expected", "expected_low", "expected_high", "sentence", "trust")
+    for key in ("conflicts", "errors", *judged, "patients_with_two_classes"):
         del report["labels"][key]  # one class
     del report["test"]
     report |= {"shortcuts": [], "shift": [], "pairs": {}}

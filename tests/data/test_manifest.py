@@ -156,6 +156,41 @@ def test_check_refuses_what_cannot_be_trained():
         Manifest({"path": [], "label": []}).check()
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a.png,x,train\n\n\"b\n.png\",y,test\n,y,test\n", "has no path in line 7"),
+        ("a.png,x,train\nb.png,y,test\n\na.png,y,test\n", "first 'a.png' in line 3 and line 6"),
+        ("a.png,x,train\nb.png,y,tset\n", "has the split 'tset' in line 4 (did you mean 'test'?)"),
+    ],
+)
+def test_a_wrong_row_is_named_by_file_and_line(tmp_path, rows, words):
+    table = tmp_path / "tables" / "my rows.csv"
+    table.parent.mkdir()
+    table.write_text(f"path,label,split\n\n{rows}")
+    manifest = Manifest.read(table, root=tmp_path)
+    for checked in (manifest, manifest.with_columns(age=[""] * len(manifest))):
+        with pytest.raises(ValueError) as error:
+            checked.check()
+        assert str(error.value).startswith(f"the manifest {table} has ") and words in str(error.value)
+    with pytest.raises(ValueError, match=r"^the manifest of .* row "):
+        manifest.where(slice(None)).check()  # rows that were chosen are no longer those of the file
+
+
+def test_odd_patient_ids_are_mended_on_reading_and_said(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label,subject\na,x,P1\nb,y,p1\nc,y,n/a\n")
+    with pytest.warns(UserWarning) as seen:
+        manifest = Manifest.read(tmp_path / "m.csv", columns={"patient_id": "subject"})
+    assert manifest.patient_id.tolist() == ["P1", "P1", ""]
+    assert manifest.columns["subject"].tolist() == ["P1", "p1", "n/a"]
+    assert [str(warning.message) for warning in seen] == [f"{tmp_path / 'm.csv'}: {text}" for text in manifest.remarks]
+    assert len(seen) == 2 and "'n/a' 1" in manifest.remarks[0] and "'P1' and 'p1'" in manifest.remarks[1]
+    manifest.write(tmp_path / "again.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Manifest.read(tmp_path / "again.csv").patient_id.tolist() == ["P1", "P1", ""]
+
+
 def test_check_takes_what_can():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -299,7 +299,7 @@ ONE_PATIENT_OF_B = {"label": ["a"] * 116 + ["b"] * 4}
         ({}, {"fold": 0}, "fold 0 does not exist"),
         ({"fold": ["1", "2", "3"] * 40}, {"fold": 4}, "fold 4 does not exist: the folds are 1 to 3"),
         ({"fold": ["one"] * 120}, {"fold": 1}, "the column 'fold' must hold whole numbers"),
-        ({"fold": ["1", "2", ""] * 40}, {"fold": 1}, "40 rows have no fold"),
+        ({"fold": ["1", "2", ""] * 40}, {"fold": 1}, "40 rows without a fold .* first row 3"),
         ({"fold": ["1", "2"] * 60}, {"fold": 1}, "2 folds are too few for train, val and test: give at least 3"),
         ({}, {"fold": 1, "n_folds": 1}, "1 folds are too few"),
         ({}, {"fold": 1, "n_folds": 11}, "class 'a' has 10 patients, too few for 11 folds: set n_folds to at most 10"),

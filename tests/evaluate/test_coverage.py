@@ -106,7 +106,7 @@ def test_intervals_hold_the_truth_and_the_naive_one_does_not():
 
 @pytest.mark.slow
 def test_the_permutation_test_finds_nothing_in_nothing():
-    found = size(World(patients=60, seeds=1, run=0, slices=5), 2000)
+    found = size(World(patients=60, seeds=1, run=0, slices=16), 2000)
     assert all(0.04 <= share <= 0.06 for share in found.values()), found
 
 

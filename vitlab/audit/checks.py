@@ -132,7 +132,12 @@ def _checks(
         "shift": lambda: [
             asdict(shift)
             for shift in split_shift(
-                images, manifest.split, groups, patients_known=bool((patients != "").all()), seed=seed
+                images,
+                manifest.split,
+                manifest.targets,
+                groups,
+                patients_known=bool((patients != "").all()),
+                seed=seed,
             )
         ],
         "files": lambda: [asdict(finding) for finding in check_files(manifest, images, source.read_mask, memo)],
@@ -205,6 +210,9 @@ def _labels(
         "conflicts": both,
         "errors": [{**asdict(error), "path": manifest.path[error.row]} for error in found.errors],
         "expected": None if np.isnan(found.expected) else found.expected,
+        "expected_low": None if np.isnan(found.low) else found.low,
+        "expected_high": None if np.isnan(found.high) else found.high,
+        "sentence": found.sentence,
         "trust": None if np.isnan(found.balanced_accuracy) else found.balanced_accuracy,
         "patients_with_two_classes": [
             {"patient": patient, "labels": counts}

@@ -5,23 +5,25 @@ import shlex
 import sys
 import tempfile
 import warnings
-from argparse import SUPPRESS, ArgumentError
+from argparse import SUPPRESS
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from vitlab.atomic import check_writable, replacing_all
 from vitlab.audit.checks import Audit, run_audit
 from vitlab.audit.outputs import write_changes, write_json, write_pairs, write_planted
-from vitlab.audit.repair import Conflicts, Copies, repair
+from vitlab.audit.repair.dropping import Conflicts, Copies
+from vitlab.audit.repair.repair import repair
+from vitlab.audit.repair.words import in_words, side_lines
 from vitlab.audit.run import read_runs
 from vitlab.audit.summary import planted_markdown, planted_text, summary, summary_markdown
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Csv, ImageFolder, Phantom, Source
 from vitlab.data.splits import assign_splits
-from vitlab.mistakes import explain
+from vitlab.mistakes import OneLine
 from vitlab.report.insert import check_marks, insert
 
 # Settings of the data that change nothing in an audit: a configuration of `fit` may have them, the help does not.
@@ -85,16 +87,19 @@ def main(args: list[str]) -> int:
     if settings.into is not None:
         insert(summary_markdown(audit.report), settings.into, settings.mark)
     if settings.repair is not None:
-        _repair(published, audit, settings.repair, drop=settings.drop, conflicts=settings.conflicts)
+        folded = _with_folds(published, manifest, data)
+        _repair(folded, audit, data, settings.repair, drop=settings.drop, conflicts=settings.conflicts)
     return int(settings.fail_on == "leak" and audit.leak)
 
 
 def _settings(args: list[str]) -> Any:
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(
+    class Parser(OneLine, ArgumentParser):
+        named: ClassVar = {"data.source": Source.__subclasses__()}
+
+    parser = Parser(
         prog="vitlab audit",
-        exit_on_error=False,
         description="Find copies, patients across splits, shortcuts, doubtful labels, broken files and shift between "
         "splits, before a model is trained on them. Writes audit.json, pairs.csv and audit.html.",
     )
@@ -117,13 +122,7 @@ def _settings(args: list[str]) -> Any:
                         help="no audit: plant this many copies of each kind and say how many are found")  # fmt: skip
     parser.add_argument("--into", type=Path | None, default=None, help="page to put the result into, as compare does")
     parser.add_argument("--mark", type=str, default="audit", help="between <!-- MARK --> and <!-- /MARK --> of it")
-    try:
-        parsed = parser.parse_args(args)
-    except ArgumentError as error:
-        if "data.source" in str(error) and "required" in str(error):
-            message = "no data: give --config configs/data/phantom.yaml, or --data.source and its settings"
-            raise ValueError(message) from None
-        raise ValueError(explain(str(error), parser, (ImageDataModule, *Source.__subclasses__()))) from None
+    parsed = parser.parse_args(args)
     if isinstance(parsed.predictions, Path):
         parsed.predictions = [parsed.predictions]
     return parser.instantiate_classes(parsed)
@@ -169,7 +168,8 @@ def _changes(target: Path) -> Path:
 def _with_splits(manifest: Manifest, data: ImageDataModule) -> tuple[Manifest, str]:
     """Return the manifest with the splits that are audited, published ones or those of `fit`, and where from."""
     fold, parts = data.split_settings["fold"], {*manifest.split} - {""}
-    if fold is None and parts and parts != {"train"}:
+    trains = "train" in parts or not (manifest.split == "").any()  # else fit takes what has no split
+    if fold is None and trains and parts and parts != {"train"}:
         return manifest, "published"
     if not manifest.classes:
         return manifest.with_columns(split=np.full(len(manifest), "train", object)), "none: all is one split"
@@ -179,7 +179,7 @@ def _with_splits(manifest: Manifest, data: ImageDataModule) -> tuple[Manifest, s
     if fold is not None:
         own = "the manifest's" if (manifest.column("fold") != "").any() else "made here"
         return split, f"fold {fold} of the folds {own}"
-    return split, "cut here, as fit does" + " from the published training split" * bool(parts)
+    return split, "cut here, as fit does" + " from the published training split" * ("train" in parts)
 
 
 def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> list[dict[str, Any]]:
@@ -194,19 +194,45 @@ def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> l
     return rows
 
 
-def _repair(published: Manifest, audit: Audit, target: Path, *, drop: Copies, conflicts: Conflicts) -> None:
-    """Write the repaired manifest and the list of changes, and say how near it is to what was published."""
-    found = repair(published, audit.pairs, audit.seen.picture, audit.images.ok, drop=drop, conflicts=conflicts)
+def _with_folds(published: Manifest, manifest: Manifest, data: ImageDataModule) -> Manifest:
+    """Return the audited manifest with all the folds that `fit` makes, where one was asked for and it has none itself.
+
+    Without them a repaired manifest would be cut into other folds, since its rows and patients are others.
+    """
+    if data.split_settings["fold"] is None or (manifest.column("fold") != "").any() or not manifest.classes:
+        return manifest
+    held_out = "val" if (published.split == "test").any() else "test"
+    folds = np.full(len(manifest), "", object)
+    for fold in range(1, data.split_settings["n_folds"] + 1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the audited fold has said it
+            split = assign_splits(published, **{**data.split_settings, "fold": fold}).split
+        folds[split == held_out] = str(fold)
+    return manifest.with_columns(fold=folds)
+
+
+def _repair(
+    manifest: Manifest, audit: Audit, data: ImageDataModule, target: Path, *, drop: Copies, conflicts: Conflicts
+) -> None:
+    """Write the repaired manifest with the audited splits and the list of changes, and say how near it is to before."""
+    found = repair(
+        manifest,
+        audit.pairs,
+        audit.seen.picture,
+        audit.images.ok,
+        drop=drop,
+        conflicts=conflicts,
+        seed=data.split_settings["seed"],
+    )
     listed = _changes(target)
-    with replacing_all(target.parent, [target.name, listed.name], "--repair") as (manifest, changes):
-        write_changes(found.changes, changes)
-        found.manifest.write(manifest)
-    dropped = sum(change == "dropped" for _, change, _ in found.changes)
-    sizes = ", ".join(f"{part} {before:,} -> {after:,}" for part, (before, after) in found.sizes.items())
+    with replacing_all(target.parent, [target.name, listed.name], "--repair") as (fixed, changes):
+        write_changes([*found.changes, *side_lines(found)], changes)
+        found.manifest.write(fixed)
+    fold = data.split_settings["fold"]
     print(
-        f"repaired: {target}, {len(found.manifest):,} of {len(published):,} images ({dropped:,} dropped, "
-        f"{len(found.changes) - dropped:,} moved; {listed.name} says why)"
-        + (f"; {sizes}; class shares within {found.shares:.1f} points" if sizes else "")
-        + f"\nuse it: --data.source=Csv --data.source.root={shlex.quote(str(published.root))} "
+        f"repaired: {target}, {len(found.manifest):,} of {len(manifest):,} images; {listed.name} says why\n"
+        + in_words(found)
+        + f"\nuse it: --data.source=Csv --data.source.root={shlex.quote(str(manifest.root))} "
         + f"--data.source.manifest={shlex.quote(str(target.resolve()))}"
+        + (f" --data.fold={fold}" if fold is not None else "")
     )

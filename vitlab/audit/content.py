@@ -15,6 +15,8 @@ _LEAST_RANGE = 8.0  # gray levels: in a nearly flat picture nothing stands out
 _LEAST_SIDE = 8  # pixels
 _LEAST_CONTENT = 0.2  # of a side: a smaller box is a mark, not the object
 _FLAT = 12.0  # gray levels between the ends of a line of padding, JPEG's ringing included
+_EIGHT_BITS = 255
+_DEPTHS = (257, 256, 16)  # 8 bits in 16 by repetition or shift, and 8 in 12 or 12 in 16 by shift
 _BRIGHT = 0.25  # of the range: brighter flat bands are padding
 
 
@@ -62,13 +64,35 @@ def _inside_bands(small: NDArray[np.float32]) -> tuple[int, int, int, int]:
 
 def to_eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Return gray of 8 bits, (H, W); other depths from their own minimum and maximum, as training does."""
-    if pixels.ndim == 3:
-        return np.asarray(Image.fromarray(pixels).convert("L"))
+    if pixels.dtype != np.uint8:
+        values = pixels.astype(np.float64)
+        low, high = float(values.min()), float(values.max())
+        pixels = np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+    return np.asarray(Image.fromarray(pixels).convert("L")) if pixels.ndim == 3 else pixels
+
+
+def canonical(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return the picture in the one form that all lossless copies of it share, whatever depth they are stored at.
+
+    Whole numbers are stored in the smallest unsigned type, and what a copy of 8 bits is multiplied by in a deeper file
+    is taken out, where every pixel has that factor: nothing is rounded, so that other pictures stay other ones.
+
+    Args:
+        pixels: Of any numeric type, (H, W) or (H, W, 3).
+
+    Returns:
+        uint8, uint16, or float64 for what fits neither, of the same shape.
+    """
     if pixels.dtype == np.uint8:
         return pixels
-    values = pixels.astype(np.float64)
-    low, high = float(values.min()), float(values.max())
-    return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+    low, high = pixels.min(), pixels.max()
+    if not (low >= 0 and high < 2**16) or (pixels.dtype.kind == "f" and (pixels != np.rint(pixels)).any()):
+        return pixels.astype(np.float64)
+    whole = pixels.astype(np.uint16)
+    if high > _EIGHT_BITS:
+        factor = next((factor for factor in _DEPTHS if not (whole % factor).any()), 1)
+        whole //= factor
+    return whole.astype(np.uint8) if whole.max() <= _EIGHT_BITS else whole
 
 
 def trim(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vitlab.audit.content import content_box, to_eight_bits, trim
+from vitlab.audit.content import canonical, content_box, to_eight_bits, trim
 from vitlab.audit.files.text import text_marks
 from vitlab.audit.memo import Memo
 from vitlab.audit.progress import in_threads
@@ -23,7 +23,7 @@ from vitlab.data.cache import reserve
 from vitlab.data.decode import Decoded, reason, to_pixels
 from vitlab.data.manifest import Manifest
 
-VERSION = 3  # part of the memo's key: raise it whenever a fact changes
+VERSION = 4  # part of the memo's key: raise it whenever a fact changes
 FRAME = 96  # side in pixels of what pairs are compared on: half of a 256 px image still fills it
 _STRINGS = ("error", "file_sha", "pixel_sha", "trimmed_sha", "mode", "quantisation")
 _NUMBERS = ("width", "height", "file_bytes", "text", "spread", "box")
@@ -38,7 +38,8 @@ class Images:
     Attributes:
         error: Why the image cannot be read, "" where it can, str (N,).
         file_sha: Digest of the file's bytes, "" for members of containers, str (N,).
-        pixel_sha: Digest of the decoded pixels and their shape; gray and colour alike where the colour is gray, (N,).
+        pixel_sha: Digest of the decoded pixels and their shape, gray and colour alike where the colour is gray, and
+            lossless copies at another depth too, (N,).
         trimmed_sha: Digest of the pixels without uniform rows and columns at the sides, (N,).
         mode: Pillow's mode as stored, e.g. L, RGB, P, I;16; the dtype's name for arrays, (N,).
         quantisation: Digest of the JPEG quantisation tables, "" for other formats, (N,).
@@ -158,8 +159,8 @@ def _facts(
     content[:] = np.asarray(picture.resize((FRAME, FRAME), Image.Resampling.BILINEAR, corners))
     return {
         "file_sha": _digest(stored) if stored else "",
-        "pixel_sha": _digest_array(pixels),
-        "trimmed_sha": _digest_array(trim(pixels)),
+        "pixel_sha": _digest_array(canonical(pixels)),
+        "trimmed_sha": _digest_array(canonical(trim(pixels))),
         "mode": mode,
         "quantisation": _digest(repr(sorted(tables.items())).encode()) if tables else "",
         "width": width,

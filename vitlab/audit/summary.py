@@ -97,12 +97,7 @@ def _patients(patients: dict[str, Any]) -> str:
 
 
 def _labels(labels: dict[str, Any]) -> str:
-    expected = labels["expected"]
-    chance = "" if expected is None else f", where about {expected:.0f} would by chance"
-    return (
-        f"{len(labels['conflicts']):,} pairs of copies have two labels; {len(labels['errors']):,} images look like "
-        f"another class{chance}"
-    )
+    return f"{len(labels['conflicts']):,} pairs of copies have two labels; {labels['sentence']}"
 
 
 def _named(report: dict[str, Any]) -> list[dict[str, Any]]:

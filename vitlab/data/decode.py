@@ -67,7 +67,7 @@ def to_uint8(image: Decoded, image_size: int, channels: int, fit: Literal["pad",
 
 
 def to_pixels(image: Decoded) -> NDArray[Any]:
-    """Return all pixels as they are stored, upright: (H, W) at the file's own depth, or uint8 (H, W, 3) in colour.
+    """Return all pixels as they are stored, upright: (H, W), or (H, W, 3) in colour; only arrays hold deep colour.
 
     Colour with three equal channels is gray, transparency lies over black, and of an animation the first frame counts,
     so that a picture equals its copy in another format.
@@ -83,6 +83,8 @@ def to_pixels(image: Decoded) -> NDArray[Any]:
         pixels = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
         if pixels.ndim == 2 and pixels.dtype != np.bool_:
             return pixels
+        if pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype not in (np.uint8, np.bool_):
+            return _without_colour(pixels)
         image = _from_array(image)
     image.load()
     image = _upright(image)
@@ -92,9 +94,12 @@ def to_pixels(image: Decoded) -> NDArray[Any]:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
-        pixels = pixels[..., 0]
-    return pixels
+    return _without_colour(pixels) if pixels.ndim == 3 else pixels
+
+
+def _without_colour(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return (H, W) of three equal channels, other pixels (H, W, 3) as they are."""
+    return pixels[..., 0] if (pixels[..., :1] == pixels[..., 1:]).all() else pixels
 
 
 def _load(image: Image.Image, image_size: int, channels: int, fit: str) -> Image.Image:

@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.atomic import replacing
+from vitlab.data.csv_file import line_of, read_columns
+from vitlab.data.patients import read_ids
 
 COLUMNS = ("path", "label", "patient_id", "split", "mask_path")
 SPLITS = ("train", "val", "test")  # or "": left out
@@ -30,13 +32,23 @@ class Manifest:
     Args:
         columns: Values by column name, all of one length; numbers become strings and None becomes "".
         root: Folder that relative paths start from; the working folder where it is not given.
+        file: The CSV file that these are all the rows of, for messages.
+        remarks: What reading it found odd.
 
     Raises:
         ValueError: The columns differ in length.
     """
 
-    def __init__(self, columns: Mapping[str, Sequence[Any] | NDArray[Any]], root: Path | None = None) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, Sequence[Any] | NDArray[Any]],
+        root: Path | None = None,
+        *,
+        file: Path | None = None,
+        remarks: Sequence[str] = (),
+    ) -> None:
         self.root = Path(root) if root is not None else Path()
+        self.file, self.remarks = file, tuple(remarks)
         self.columns = {name: _strings(values) for name, values in columns.items()}
         lengths = {name: len(values) for name, values in self.columns.items()}
         if len(set(lengths.values())) > 1:
@@ -124,11 +136,22 @@ class Manifest:
 
     def with_columns(self, **columns: Sequence[Any] | NDArray[Any]) -> "Manifest":
         """Return the manifest with columns added or replaced, (N,) each."""
-        return Manifest({**self.columns, **columns}, self.root)
+        return Manifest({**self.columns, **columns}, self.root, file=self.file, remarks=self.remarks)
+
+    @property
+    def place(self) -> str:
+        """What messages call it: the file, or the folder where there is none."""
+        return f"the manifest {self.file}" if self.file is not None else f"the manifest of {self.root}"
+
+    def line(self, row: int) -> str:
+        """Return where a row stands, counted from 0, in words: the line of the file, or its number from 1."""
+        return f"line {line_of(self.file, row + 1)}" if self.file is not None else f"row {row + 1}"
 
     @classmethod
     def read(cls, path: Path | str, root: Path | None = None, columns: Mapping[str, str] | None = None) -> "Manifest":
         """Read a CSV file with a header, in UTF-8, with commas; names of files that are there may be of any bytes.
+
+        Patient ids are read as `vitlab.data.patients` says, with a warning where that changes one.
 
         Args:
             path: The file.
@@ -145,10 +168,7 @@ class Manifest:
             what = "is not a file" if path.exists() else "does not exist"
             raise FileNotFoundError(f"the manifest {path} {what}: give a CSV file with the columns path and label")
         root = Path(root) if root is not None else path.parent
-        try:
-            table = _read_csv(path)
-        except UnicodeDecodeError:
-            table = _read_any_names(path, root)
+        table = read_columns(path, root)
         renamed = dict(table)
         for ours, theirs in (columns or {}).items():
             if theirs not in table:
@@ -165,7 +185,12 @@ class Manifest:
                 )
         if not renamed["path"]:
             raise ValueError(f"the manifest {path} has no rows: add one line per image below the header")
-        return cls(renamed, root)
+        remarks: list[str] = []
+        if "patient_id" in renamed and "patient_id_origin" not in renamed:  # a repair has read its ids
+            renamed["patient_id"], remarks = read_ids(renamed["patient_id"])
+        for remark in remarks:
+            warnings.warn(f"{path}: {remark}", stacklevel=2)
+        return cls(renamed, root, file=path, remarks=remarks)
 
     def write(self, path: Path | str) -> None:
         """Write a CSV file that `read` takes, the known columns first; a reader never sees half of it."""
@@ -187,21 +212,23 @@ class Manifest:
             ValueError: A column is missing, a path is empty or comes twice, a split has a wrong name, there are no
                 rows; for training also: there are fewer than two classes, or train lacks a class of val or test.
         """
-        place = f"the manifest of {self.root}"
+        place = self.place
         for name in ("path", "label"):
             if name not in self.columns:
                 raise ValueError(f"{place} has no column {name!r}{_nearest(name, self.columns)}: add it")
         if not len(self):
             raise ValueError(f"{place} has no rows: no image was found")
         if (empty := self.path == "").any():
-            raise ValueError(f"{place} has no path in row {int(empty.argmax()) + 1}: fill it or remove the row")
-        paths, seen = self.path.tolist(), set[str]()
-        if len(set(paths)) < len(paths):
-            twice = next(path for path in paths if path in seen or seen.add(path))  # type: ignore[func-returns-value]
-            raise ValueError(f"{place} has paths more than once, first {twice!r}: keep one row per image")
+            raise ValueError(f"{place} has no path in {self.line(int(empty.argmax()))}: fill it or remove the row")
+        first: dict[str, int] = {}
+        for row, path in enumerate(self.path):
+            if (before := first.setdefault(path, row)) != row:
+                lines = f"{self.line(before)} and {self.line(row)}"
+                raise ValueError(f"{place} has paths more than once, first {path!r} in {lines}: keep one row per image")
         for wrong in sorted(set(self.split.tolist()) - {*SPLITS, ""}):
             raise ValueError(
-                f"{place} has the split {wrong!r}{_nearest(wrong, SPLITS)}: write train, val, test or leave it empty"
+                f"{place} has the split {wrong!r} in {self.line(int((self.split == wrong).argmax()))}"
+                f"{_nearest(wrong, SPLITS)}: write train, val, test or leave it empty"
             )
         if not for_training:
             return
@@ -250,49 +277,12 @@ def _csv_blocks(columns: Mapping[str, NDArray[Any]], rows: int = 65536) -> Itera
         yield buffer.getvalue()
 
 
-def _read_any_names(path: Path, root: Path) -> dict[str, list[str]]:
-    """Return the columns of a CSV file in which all that is not UTF-8 names a file that is there, as `write` does."""
-    refusal = ValueError(f"the manifest {path} is not text in UTF-8: save it as CSV UTF-8")
-    try:
-        table = _read_csv(path, errors="surrogateescape")
-        values = {value for values in (table, *table.values()) for value in values}
-    except ValueError:
-        raise refusal from None
-    if not all((root / value).is_file() for value in values if value.encode(errors="ignore").decode() != value):
-        raise refusal
-    return table
-
-
-def _read_csv(path: Path, errors: Literal["strict", "surrogateescape"] = "strict") -> dict[str, list[str]]:
-    """Return the columns of a CSV file, with the lines that are wrong named."""
-    try:
-        with path.open(encoding="utf-8-sig", errors=errors, newline="") as file:  # -sig: spreadsheets write a mark
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            if not header:
-                raise ValueError(f"the manifest {path} is empty: give a CSV file with the columns path and label")
-            if len(header) == 1 and (separator := next((s for s in ";\t|" if s in header[0]), "")):
-                raise ValueError(f"the manifest {path} is separated by {separator!r}: save it with commas")
-            if repeated := {name for name in header if header.count(name) > 1}:
-                raise ValueError(f"the manifest {path} has the column {min(repeated)!r} twice: rename one")
-            rows = []
-            for row in reader:
-                if len(row) == len(header):
-                    rows.append(row)
-                elif row:  # blank lines are no rows
-                    raise ValueError(
-                        f"the manifest {path} has {len(row)} values in line {reader.line_num}, but {len(header)} "
-                        "columns: put values that hold a comma in double quotes"
-                    )
-    except csv.Error as error:
-        raise ValueError(f"the manifest {path} is not a CSV file: {error} in line {reader.line_num}") from None
-    values = zip(*rows, strict=True) if rows else ([] for _ in header)
-    table = {name: list(column) for name, column in zip(header, values, strict=True)}
-    for name in set(header) - {"path", "mask_path"}:
-        table[name] = [value.strip() for value in table[name]]  # "glioma " is no class of its own
-    return table
-
-
 def _nearest(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, [option for option in known if option], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def split_sha256(manifest: Manifest, split: str) -> str:
+    """Return a hex digest of a split's paths, whatever their order: equal where its images are the same."""
+    paths = "\n".join(sorted(manifest.path[manifest.split == split]))
+    return hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest()

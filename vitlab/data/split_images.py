@@ -1,14 +1,13 @@
 """SplitImages: which image belongs to which split and class, in training and for a checkpoint; no pixel is read."""
 
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from vitlab.data.manifest import SPLITS, Manifest
+from vitlab.data.manifest import SPLITS, Manifest, split_sha256
 from vitlab.data.shuffled_labels import shuffle_labels
 from vitlab.data.sources import Source
 from vitlab.data.splits import assign_splits
@@ -124,9 +123,3 @@ class SplitImages:
                 f"the checkpoint was trained on other images or splits than {self.name} has now: go on with the "
                 "config.yaml of its run and the images of its time, or start anew without --ckpt_path"
             )
-
-
-def split_sha256(manifest: Manifest, split: str) -> str:
-    """Return a hex digest of a split's paths, whatever their order: equal where its images are the same."""
-    paths = "\n".join(sorted(manifest.path[manifest.split == split]))
-    return sha256(paths.encode(errors="surrogateescape")).hexdigest()

@@ -159,11 +159,14 @@ def _by_fold(manifest: Manifest, groups: NDArray[np.str_], fold: int, n_folds: i
         # The manifest's own folds decide; rows outside them can only be a published test set.
         pool = column != ""
         if (bare := ~pool & (published != "test")).any():
-            raise ValueError(f"{bare.sum()} rows have no fold and are not published as test: fill the column 'fold'")
+            raise ValueError(
+                f"{manifest.place} has {bare.sum()} rows without a fold that are not published as test, first "
+                f"{manifest.line(int(bare.argmax()))}: fill the column 'fold'"
+            )
         try:
             numbers = column[pool].astype(np.int64)
         except ValueError:
-            raise ValueError("the column 'fold' must hold whole numbers: 1, 2, 3, ...") from None
+            raise ValueError(f"{manifest.place}: the column 'fold' must hold whole numbers: 1, 2, 3, ...") from None
     else:
         pool = published != "test"
         numbers = None
@@ -232,7 +235,8 @@ def _check_classes(manifest: Manifest, split: NDArray[np.str_]) -> None:
 def hash_rank(names: Iterable[str], seed: int, purpose: str) -> NDArray[np.uint64]:
     """Returns a number for each name that looks random, is the same everywhere and depends on no other name."""
     digests = b"".join(
-        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(), digest_size=8).digest() for name in names
+        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(errors="surrogateescape"), digest_size=8).digest()
+        for name in names  # a path among them may be of any bytes
     )
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 

@@ -125,6 +125,8 @@ def permutation_test(
 
     The statistic is the difference of the means over runs. Ranking metrics exchange ranks within a run instead of
     probabilities (Bandos, Rockette & Gur 2005): approaches of equal AUROC need not have probabilities of one scale.
+    Between equal approaches a test at 5 % of accuracy, balanced accuracy and AUROC found a difference in 4.5, 5.1 and
+    5.4 % of 2,000 simulated studies of 60 patients (`tests/evaluate/test_coverage.py`); of AUROC in 5.7 % with 30.
     All 2^P exchanges are taken where they are no more than `permutations`; otherwise the p-value counts the exchange
     that was observed as one of them.
 
@@ -190,8 +192,8 @@ class _Contrast:
         if self.change.ranks:
             all_patients = np.ones((1, exchanged.shape[1]), np.float32)
             moved = self.change.counts(exchanged)
-            one |= from_ranks(self.one.counts(all_patients) + moved)
-            other |= from_ranks(self.other.counts(all_patients) - moved)
+            one |= from_ranks(self.one.counts(all_patients) + moved, metrics)
+            other |= from_ranks(self.other.counts(all_patients) - moved, metrics)
         return {name: one[name] - other[name] for name in metrics}
 
 
@@ -204,11 +206,9 @@ def _contrasts(one: Split, other: Split, metrics: Sequence[str]) -> list[_Contra
 
 
 def _contrast(split: Split, a: NDArray[np.float64], b: NDArray[np.float64], metrics: Sequence[str]) -> _Contrast:
-    from scipy.stats import rankdata
-
     ranks, edges = (a, b), None
     if not set(RANKING).isdisjoint(metrics):
-        ranks = rankdata(a, axis=0), rankdata(b, axis=0)
+        ranks = _ranks(a), _ranks(b)
         edges = score_edges(np.concatenate(ranks), np.tile(split.targets, 2))
     one, other = (
         tally(split.patient, split.targets, probs, len(split.patients), metrics, scores=scores, edges=edges)
@@ -216,6 +216,15 @@ def _contrast(split: Split, a: NDArray[np.float64], b: NDArray[np.float64], metr
     )
     moves = [(rows, theirs - mine) for (rows, mine), (_, theirs) in zip(one.ranks, other.ranks, strict=True)]
     return _Contrast(one, other, Tally(other.sums - one.sums, moves, one.k))
+
+
+def _ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank each column, ties by their mean (scipy.stats.rankdata, whose import takes longer than the rest)."""
+    found = np.empty(scores.shape)
+    for c, column in enumerate(scores.T):
+        _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+        found[:, c] = (counts.cumsum() - (counts - 1) / 2)[place]
+    return found
 
 
 def _matched(one: Sequence[Split], other: Sequence[Split]) -> list[tuple[Split, Split]]:

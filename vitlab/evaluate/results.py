@@ -90,6 +90,8 @@ def check_same_split(pretrain: dict[str, Any] | None, manifest_sha256: str, spli
             stacklevel=2,
         )
         return
+    if pretrain["split_sha256"]["train"] == split_sha256["train"]:
+        return  # whatever the others are, they are not in it
     differing = [part for part in ("val", "test") if pretrain["split_sha256"][part] != split_sha256[part]]
     if differing:
         raise ValueError(

@@ -224,7 +224,7 @@ def load_backbone(module: nn.Module, path: str | Path) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there are no weights at {path}: give the backbone.safetensors of a pretraining")
+        raise FileNotFoundError(f"there are no weights at {path}: give --model.weights=RUN/backbone.safetensors")
     try:
         with safe_open(path, "pt") as file:
             state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}

@@ -115,3 +115,11 @@ def test_one_large_group_among_small_ones_widens_the_interval():
 def test_intervals_in_words():
     assert in_words((0.512, 0.6)) == "0.51 to 0.60" and in_words((0.512, 0.6), percent=True) == "51 to 60"
     assert in_words(None) == "too few groups for an interval"
+
+
+def test_one_error_of_many_is_no_reason_to_know_nothing():
+    groups = np.repeat(np.arange(60), 4)
+    correct = np.ones(240, bool)
+    correct[0] = False
+    low, high = mean_recall_interval(correct, groups % 2, groups)
+    assert 0.85 < low < correct.mean() < high

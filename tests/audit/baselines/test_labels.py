@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from vitlab.audit.baselines.labels import class_balance, label_errors, patients_with_two_classes
+from vitlab.audit.baselines.grouped_cv import rank_within
+from vitlab.audit.baselines.labels import (
+    calibrated,
+    chance_range,
+    class_balance,
+    label_errors,
+    patients_with_two_classes,
+)
 from vitlab.audit.images import read_images
 from vitlab.audit.memo import Memo
 from vitlab.data.sources import Csv
@@ -86,3 +93,42 @@ def test_class_balance_and_patients_of_two_classes():
     patients = np.array(["q", "p", "q", "q", "", "", "p", "p"], object)
     label = np.array(["b", "a", "a", "b", "a", "b", "", "a"], object)
     assert patients_with_two_classes(patients, label) == [("q", {"a": 1, "b": 2})]
+
+
+def test_with_right_labels_the_count_lies_in_the_range_however_small_the_set(data_root, tmp_path):
+    """A few hard patients of few are no evidence: 60 slices of as many patients, 20 patients with three each."""
+    source = Csv(root=str(data_root / "cheng"), columns={"patient_id": "patient_base"})
+    whole = source.manifest()
+    of_patient = np.unique(whole.patient_id.astype(str), return_inverse=True)[1]
+    inside, small, sets = [], 0, 12
+    for number in range(sets):
+        rng = np.random.default_rng(number)
+        each, patients = ((1, 60), (3, 20))[number % 2]
+        rows = rng.permutation(np.flatnonzero(np.isin(of_patient, rng.choice(of_patient.max() + 1, patients, False))))
+        rows = np.sort(rows[rank_within(of_patient[rows]) < each])
+        manifest = whole.where(rows)
+        images = read_images(manifest, source.decode, Memo(manifest, tmp_path / "memo"))
+        found = label_errors(images, manifest.targets, of_patient[rows], classes=manifest.classes, seed=number)
+        inside.append(found.low <= len(found.errors) <= found.high)
+        small += "too small to say" in found.sentence
+    assert sum(inside) >= sets - 1 and small >= sets // 2  # 2 or more of 12 outside come by chance in 12 %
+
+
+def test_the_range_is_as_wide_as_groups_are_few():
+    chance = np.full(100, 0.1)
+    alone, together = np.arange(100), np.arange(100) // 25
+    doubted = np.arange(100) < 25
+    assert chance_range(np.zeros(100, bool), chance, alone) == (4, 17)  # as Poisson: 10 expected
+    assert chance_range(doubted, chance, alone)[1] < 25 < chance_range(doubted, chance, together)[1]
+    assert chance_range(doubted, np.zeros(100), alone) == (0, 0)
+
+
+def test_mistakes_are_assumed_where_many_groups_call_for_them_only():
+    """Sure and right of most, sure and wrong of a twentieth: these are mistakes, or one patient that looks odd."""
+    rng = np.random.default_rng(0)
+    first = np.r_[np.full(20, 0.02), rng.beta(0.3, 0.3, 380).clip(0.02, 0.98)]
+    y = np.r_[np.zeros(20, int), rng.random(380) > first[20:]]
+    probabilities = np.stack([first, 1 - first], 1)
+    many = calibrated(probabilities, y, np.arange(400))
+    one = calibrated(probabilities, y, np.r_[np.zeros(20, int), np.arange(1, 381)])
+    assert many[0, 0] < 0.02 and one[0, 0] > 0.05

@@ -17,7 +17,7 @@ def planted(folder, *args):
         rows = list(csv.DictReader(file))
     kinds = defaultdict(lambda: defaultdict(int))
     for row in rows:
-        for name in ("n", "found", "pairs", "strangers"):
+        for name in ("n", "found", "pairs", "strangers", "named"):
             kinds[row["kind"]][name] += int(row[name])
     return rows, kinds
 
@@ -32,6 +32,7 @@ def test_planted_copies_are_found_in_cheng(data_root, tmp_path, capsys, monkeypa
     for kind, found in kinds.items():
         assert found["found"] >= RECALL[kind] * found["n"], kind
         assert found["strangers"] <= 0.01 * found["pairs"], kind
+        assert found["named"] >= 0.95 * found["found"], kind
     assert 200 < neighbours["found"] < neighbours["n"] and neighbours["n"] > 2000
     # Five pairs of two persons who each have two names, 103257 = 103837 and 97793 = 111710: true by eye.
     assert neighbours["strangers"] <= 5
@@ -43,4 +44,5 @@ def test_planted_copies_are_found_in_the_phantom_and_nothing_else_is(tmp_path):
     for kind, found in kinds.items():
         assert found["strangers"] == 0, kind
         assert kind == "neighbour" or found["found"] >= RECALL[kind] * found["n"], kind
+        assert kind == "neighbour" or found["named"] >= 0.95 * found["found"], kind
     assert kinds["neighbour"]["pairs"] == 0  # planes of one patient do not resemble each other

@@ -1,11 +1,12 @@
 """The search as a whole, on images on disk: families, many equal images, blank ones, small ones, containers."""
 
 import csv
+import json
 from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageFilter
 from sklearn.datasets import load_digits
 
 from vitlab.audit.copies.pairs import NEIGHBOUR
@@ -88,6 +89,7 @@ def test_what_was_done_to_a_copy_is_named(search, slices):
     wide.paste(a, (20, 0))
     made = {
         "resized": a.resize((180, 180), Image.Resampling.BICUBIC), "brightness": a.point(lambda level: level * 0.8),
+        "contrast": ImageEnhance.Contrast(a).enhance(0.8), "blurred": a.filter(ImageFilter.GaussianBlur(1)),
         "flipped": a.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "turned": a.transpose(Image.Transpose.ROTATE_90),
         "cropped": a.crop((20, 20, 236, 236)), "rotated": a.rotate(6, Image.Resampling.BICUBIC), "padded": wide,
     }  # fmt: skip
@@ -128,3 +130,26 @@ def test_copies_between_val_and_test_are_a_leak_too(tmp_path, slices):
     with (tmp_path / "out/pairs.csv").open() as file:
         (pair,) = csv.DictReader(file)
     assert {pair["split_a"], pair["split_b"]} == {"val", "test"}
+
+
+def test_copies_do_not_hide_neighbours(search, data_root, monkeypatch):
+    monkeypatch.setattr("vitlab.audit.copies.near._FEW", 0)  # as in a large set, where candidates are few
+    files = sorted((data_root / "cheng" / "images").iterdir())
+    own = [np.asarray(Image.open(file).convert("L")) for file in files[700:760]]
+    alone = {(a, b) for a, b in links(search(own)) if b == a + 1}
+    copies = [np.asarray(Image.fromarray(image).resize((size, size))) for size in (200, 150, 120, 100) for image in own]
+    crowded = search([*own, *copies])
+    assert len(alone) > 5 and alone <= links(crowded)
+
+
+def test_a_test_image_in_sixteen_bits_was_seen_in_training(tmp_path, slices):
+    for part, rows in (("train", range(8)), ("test", (2, 8))):
+        folder = tmp_path / "set" / part / "x"
+        folder.mkdir(parents=True)
+        for row in rows:
+            pixels = slices[row].astype(np.uint16) * 257 if part == "test" else slices[row]
+            Image.fromarray(pixels).save(folder / f"{row}.png")
+    args = ["--data.source=ImageFolder", f"--data.source.root={tmp_path / 'set'}", f"--out={tmp_path / 'out'}"]
+    assert main(["audit", *args]) == 0
+    found = json.loads((tmp_path / "out/audit.json").read_text())["test"]
+    assert (found["n"], found["identical_in_train"], found["unseen_distinct"]) == (2, 1, 1)

@@ -1,5 +1,7 @@
 """ImageFolder: which images and classes it finds in which layout, and what it says of the rest."""
 
+import warnings
+
 import pytest
 
 from vitlab.data.sources import ImageFolder
@@ -73,8 +75,48 @@ def test_linked_folders_are_followed_once(tmp_path, png):
     for label in "ab":
         png(tmp_path / "set" / label / "0.png")
     (tmp_path / "set" / "a" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "a" / "again").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "a" / "loop").symlink_to(tmp_path / "set" / "a")
-    assert ImageFolder(str(tmp_path / "set")).manifest().path.tolist() == ["a/0.png", "a/more/1.png", "b/0.png"]
+    (tmp_path / "set" / "a" / "up").symlink_to("..")
+    (tmp_path / "set" / "all").symlink_to(".")
+    (tmp_path / "set" / "a" / "other").symlink_to("../b")  # b comes later, but by itself
+    with pytest.warns(UserWarning) as seen:
+        manifest = ImageFolder(str(tmp_path / "set")).manifest()
+    assert manifest.path.tolist() == ["a/0.png", "a/again/1.png", "b/0.png"]
+    assert manifest.label.tolist() == ["a", "a", "b"]
+    assert len(seen) == 1 and "left out (6, e.g. a/again/back)" in str(seen[0].message)
+
+
+def test_a_link_inside_a_class_brings_no_image_of_another_split(tmp_path, png):
+    for part in ("train/a", "train/b", "test/a", "test/b"):
+        png(tmp_path / part / "0.png")
+    (tmp_path / "train" / "a" / "root").symlink_to(tmp_path)
+    (tmp_path / "train" / "a" / "test").symlink_to("../../test")
+    (tmp_path / "test" / "b" / "a").symlink_to("../../train/a")
+    with pytest.warns(UserWarning, match="links to folders that are read anyway"):
+        manifest = ImageFolder(str(tmp_path)).manifest()
+    assert manifest.path.tolist() == ["train/a/0.png", "train/b/0.png", "test/a/0.png", "test/b/0.png"]
+
+
+def test_a_set_made_of_links_is_read_like_any_other(tmp_path, png):
+    for name in ("cats/part/1", "cats/2", "dogs/1"):
+        png(tmp_path / "store" / f"{name}.png")
+    root = tmp_path / "set"
+    for split in ("train", "test"):
+        (root / split).mkdir(parents=True)
+        (root / split / "dog").symlink_to(tmp_path / "store" / "dogs")
+    (root / "train" / "cat").symlink_to(tmp_path / "store" / "cats")
+    (root / "test" / "cat").mkdir()
+    (root / "test" / "cat" / "2.png").symlink_to(tmp_path / "store" / "cats" / "2.png")
+    (root / "val").symlink_to("test")  # that the two splits are one is for the audit to say
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        manifest = ImageFolder(str(root)).manifest()
+    assert manifest.path.tolist() == [
+        "train/cat/2.png", "train/cat/part/1.png", "train/dog/1.png", "val/cat/2.png", "val/dog/1.png",
+        "test/cat/2.png", "test/dog/1.png",
+    ]  # fmt: skip
 
 
 def test_folders_that_are_no_data_set(tmp_path, png):

@@ -33,17 +33,17 @@ class Appearance:
         chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
         described = [list(block) for block in self._describe(chosen)]
         parts = [np.concatenate([block[number] for block in described]) for number in range(len(described[0]))]
-        self.mean = np.concatenate([part.mean(0) for part in parts])
+        self.mean = np.concatenate([part.mean(0, dtype=np.float64) for part in parts])
         alike = (True, False, False)  # gradients have one unit, and their weak cells are noise
         self.scale = np.concatenate([_scale(part, one) for part, one in zip(parts, alike, strict=True)])
         x = (np.concatenate(parts, 1) - self.mean) * self.scale
         strongest = (x.shape[1] - COMPONENTS, x.shape[1] - 1)
-        self.basis = eigh(x.T @ x, subset_by_index=strongest)[1][:, ::-1].astype(np.float32)
+        self.basis = eigh(x.T @ x, subset_by_index=strongest)[1][:, ::-1]
 
     def __call__(self, rows: NDArray[np.int64]) -> Floats:
         """Return the components of some rows, (N, D), strongest first."""
         parts = [(np.concatenate(block, 1) - self.mean) * self.scale @ self.basis for block in self._describe(rows)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.basis.shape[1]), np.float32)
+        return np.concatenate(parts) if parts else np.zeros((0, self.basis.shape[1]))
 
     def _describe(self, rows: NDArray[np.int64]) -> Iterator[tuple[Floats, Floats, Floats]]:
         for start in range(0, len(rows), _BLOCK):
@@ -54,10 +54,10 @@ class Appearance:
 
 def _scale(part: Floats, alike: bool) -> Floats:
     """Return factors (D,) after which a part (N, D) has variance 1 in sum; its features equal ones unless alike."""
-    spread = part.std(0)
+    spread = part.std(0, dtype=np.float64)
     factors = np.full(part.shape[1], float(spread.any())) if alike else np.where(spread > 1e-4, 1, 0) / (spread + 1e-9)
     total = float(np.sqrt(((factors * spread) ** 2).sum()))
-    return (factors / (total or 1.0)).astype(np.float32)
+    return np.asarray(factors / (total or 1.0))
 
 
 def _gradients(pixels: Floats) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 FOLDS = 5
 PERMUTATIONS = 499  # the smallest p-value is then 0.002
@@ -18,6 +18,7 @@ LIMIT = 6000  # images that a classifier sees; intervals are a few points wide b
 FEWEST_GROUPS = 5  # a class or a value that fewer groups have says who it is, not what
 _GROUP_LIMIT = 20  # a group fills at most this part of LIMIT, so that one chain of copies is not the sample
 _BLOCK = 50  # permutations in memory at once
+_ROUNDING = 1e-7  # relative; far above that of float64, far below what tells two images apart
 
 
 def testable(targets: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -112,17 +113,17 @@ class GroupedRidge:
     def __init__(self, features: NDArray[Any], fold: NDArray[np.int64]) -> None:
         x = np.asarray(features, np.float64)
         x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-6)
-        self.x = np.concatenate([np.ones((len(x), 1)), x], 1).astype(np.float32)
+        self.x = np.concatenate([np.ones((len(x), 1)), x], 1)
         self.rows = [np.flatnonzero(fold == number) for number in range(FOLDS)]
         # As if each of D standardised features told 1/D of the label: the more of them, the less each is believed.
         penalty = np.diag(np.r_[1e-6, np.full(x.shape[1], max(1.0, float(x.shape[1])))])
-        grams = [self.x[rows].T.astype(np.float64) @ self.x[rows] for rows in self.rows]
+        grams = [self.x[rows].T @ self.x[rows] for rows in self.rows]
         total = sum(grams, penalty)
-        self.inverse = [np.linalg.inv(total - gram).astype(np.float32) for gram in grams]
+        self.inverse = [np.linalg.inv(total - gram) for gram in grams]
 
     def predict(self, values: NDArray[Any]) -> Floats:
         """Return the out-of-fold estimates of values (N, M), of the same shape."""
-        estimates = np.empty(values.shape, np.float32)
+        estimates = np.empty(values.shape)
         for rows, _, weights in self._fits(values):
             estimates[rows] = self.x[rows] @ weights
         return estimates
@@ -139,21 +140,27 @@ class GroupedRidge:
         """
         for start in range(0, len(labels), _BLOCK):
             block = labels[start : start + _BLOCK]
-            hot = (block[:, None, :] == np.arange(n_classes)[:, None]).astype(np.float32)  # (block, K, N)
+            hot = (block[:, None, :] == np.arange(n_classes)[:, None]).astype(np.float64)  # (block, K, N)
             predicted = np.empty(block.shape, np.int64)
             for rows, sums, weights in self._fits(hot.reshape(-1, hot.shape[2]).T):
                 shape = (-1, *hot.shape[:2])
                 estimates = (self.x[rows] @ weights).reshape(shape).transpose(1, 0, 2)  # (block, rows, K)
                 slopes, centred = _discriminants(sums.reshape(shape), weights.reshape(shape))
-                predicted[:, rows] = (estimates @ slopes + centred[:, None]).argmax(2)
+                predicted[:, rows] = _first_largest(estimates @ slopes + centred[:, None])
             yield predicted
 
     def _fits(self, values: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
         """Yield for each fold its rows, and of the other folds the sums of features times values, and the weights."""
-        sums = [self.x[rows].T @ values[rows].astype(np.float32) for rows in self.rows]
+        sums = [self.x[rows].T @ values[rows] for rows in self.rows]
         total = sum(sums[1:], sums[0])
         for rows, part, inverse in zip(self.rows, sums, self.inverse, strict=True):
             yield rows, total - part, inverse @ (total - part)
+
+
+def _first_largest(scores: Floats) -> NDArray[np.int64]:
+    """Return the first of the largest scores on the last axis: what is equal but for rounding is equal."""
+    largest = scores.max(-1, keepdims=True)
+    return np.asarray((scores >= largest - _ROUNDING * (1 + np.abs(largest))).argmax(-1))
 
 
 def _discriminants(sums: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -163,8 +170,8 @@ def _discriminants(sums: Floats, weights: Floats) -> tuple[Floats, Floats]:
         sums: Features times class indicators, summed over images, (D, P, K); the first feature is 1.
         weights: Of the regression, (D, P, K).
     """
-    count = sums[0].astype(np.float64)  # (P, K)
-    joint = np.einsum("dpe,dpk->pek", weights, sums, dtype=np.float64)  # estimate e summed over the images of class k
+    count = sums[0]  # (P, K)
+    joint = np.einsum("dpe,dpk->pek", weights, sums)  # estimate e summed over the images of class k
     centre = joint / np.maximum(count, 1)[:, None]
     size = count.sum(1)[:, None, None]
     within = (joint - (centre * count[:, None]) @ centre.transpose(0, 2, 1)) / size
@@ -172,7 +179,7 @@ def _discriminants(sums: Floats, weights: Floats) -> tuple[Floats, Floats]:
     within += (1e-3 * scale + 1e-9) * np.eye(count.shape[1])  # estimates sum to 1, so that one direction has no spread
     slopes = np.linalg.solve(within, centre)
     constant = np.where(count > 0, -(slopes * centre).sum(1) / 2, -np.inf)
-    return slopes.astype(np.float32), constant.astype(np.float32)
+    return slopes, constant
 
 
 def balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.float64]:
@@ -204,7 +211,7 @@ def stratified_auroc(scores: NDArray[Any], labels: NDArray[np.int64], fold: NDAr
     from scipy.stats import rankdata
 
     right, pairs = np.zeros((2, scores.shape[1]))
-    for number in range(FOLDS):
+    for number in np.unique(fold):
         rows = fold == number
         ones = labels[rows] == 1
         n_ones = ones.sum(0)

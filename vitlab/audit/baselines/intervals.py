@@ -47,11 +47,17 @@ def mean_recall_interval(
     # A class without an error is no certainty: half an error, in as many observations as it has groups.
     half = 0.5 / (held + 1)
     least = np.where((recall == 0) | (recall == 1), half * (1 - half) / held / len(present) ** 2, 0.0)
-    return _interval(float(recall.mean()), pull, count, least)
+    # That half an error is part of the value, too: one image wrong in the other class would be a wide guess else.
+    value = recall if recall.mean() in (0.0, 1.0) else np.where(least > 0, recall.clip(half, 1 - half), recall)
+    return _interval(float(value.mean()), pull, count, least)
 
 
 def auroc_interval(
-    scores: NDArray[Any], labels: NDArray[np.int64], fold: NDArray[np.int64], groups: NDArray[np.int64]
+    scores: NDArray[Any],
+    labels: NDArray[np.int64],
+    fold: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    least: float = 0.0,
 ) -> Interval:
     """Return the 95 % interval of the area under the curve over pairs of one fold, as `stratified_auroc` counts them.
 
@@ -60,6 +66,7 @@ def auroc_interval(
         labels: 0 or 1, (N,).
         fold: Fold of each image, (N,).
         groups: Group of each image, (N,).
+        least: Variance at an area of 0.5 of an area of nothing: on the scale of log odds no area has less.
 
     Returns:
         Low and high; None below 10 groups, or where a label has one group only.
@@ -83,7 +90,7 @@ def auroc_interval(
     count, pull = np.zeros((2, 2, len(names)))
     np.add.at(count, (labels, code), 1)
     np.add.at(pull, (labels, code), (below - area * opposite) / pairs)
-    return _interval(float(area), pull, count, np.zeros(2))
+    return _interval(float(area), pull, count, np.full(2, least / 2 * (4 * area * (1 - area)) ** 2))
 
 
 def _interval(

@@ -18,6 +18,7 @@ from vitlab.audit.baselines.grouped_cv import (
 )
 from vitlab.audit.baselines.intervals import UNKNOWN, Interval, in_words, mean_recall_interval
 from vitlab.audit.baselines.metadata import Kind, Untested, metadata_features
+from vitlab.audit.baselines.threads import one_thread
 from vitlab.audit.baselines.trivial import file_features, pixel_features
 from vitlab.audit.images import Images
 
@@ -80,6 +81,7 @@ class _Sample:
     labels: NDArray[np.int64]
 
 
+@one_thread
 def find_shortcuts(
     images: Images,
     targets: NDArray[np.int64],

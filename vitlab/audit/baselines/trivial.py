@@ -67,12 +67,12 @@ def intensities(images: Images, rows: NDArray[np.int64]) -> Floats:
 
     def describe(frames: NDArray[np.uint8]) -> NDArray[Any]:
         places = frames.reshape(len(frames), -1) + 256 * np.arange(len(frames))[:, None]
-        share = np.bincount(places.ravel(), minlength=256 * len(frames)).reshape(-1, 256) / FRAME**2
-        below = share.cumsum(1)
-        levels = [(below < level / 100).sum(1) for level in _LEVELS]
-        mean = share @ np.arange(256)
-        spread = np.sqrt(np.maximum(share @ np.arange(256) ** 2 - mean**2, 0))
-        histogram = np.sqrt(share.reshape(len(frames), _HISTOGRAM, -1).sum(2))
+        count = np.bincount(places.ravel(), minlength=256 * len(frames)).reshape(-1, 256)
+        below = count.cumsum(1)
+        levels = [(100 * below < level * FRAME**2).sum(1) for level in _LEVELS]
+        mean = count @ np.arange(256) / FRAME**2
+        spread = np.sqrt(np.maximum(count @ np.arange(256) ** 2 / FRAME**2 - mean**2, 0))
+        histogram = np.sqrt(count.reshape(len(frames), _HISTOGRAM, -1).sum(2) / FRAME**2)
         return np.concatenate([np.stack([*levels, mean, spread], 1), histogram], 1)
 
     return _in_blocks(images, rows, describe)
@@ -89,6 +89,14 @@ def coarse(images: Images, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
     return both[:, 0], both[:, 1]
 
 
+def most_components(count: int) -> int:
+    """Return how many main components so many images or groups bear.
+
+    Were there as many of them, each of variance 1, any two images would be as far apart, whatever they show.
+    """
+    return min(_COMPONENTS, max(1, count // 5))
+
+
 def curved(features: NDArray[Any], rng: np.random.Generator) -> Floats:
     """Return the main components of features (N, D), and random waves of them, with which a linear fit can bend.
 
@@ -97,16 +105,18 @@ def curved(features: NDArray[Any], rng: np.random.Generator) -> Floats:
     x = np.asarray(features, np.float64)
     x = x[:, x.std(0) > 1e-6]
     if not x.shape[1]:
-        return np.zeros((len(x), 0), np.float32)
+        return np.zeros((len(x), 0))
     x = (x - x.mean(0)) / x.std(0)
     strength, axes = np.linalg.eigh(x.T @ x / len(x))
-    kept = np.argsort(-strength)[: min(_COMPONENTS, len(x) - 1)]
+    kept = np.argsort(-strength)[: most_components(len(x))]
     kept = kept[strength[kept] > 1e-6]
     x = x @ axes[:, kept]
     pairs = rng.integers(0, len(x), (2, 2000))
     width = np.median(np.linalg.norm(x[pairs[0]] - x[pairs[1]], axis=1)) or 1.0
-    angle = x @ rng.normal(0, 1 / width, (x.shape[1], _WAVES)) + rng.uniform(0, 2 * np.pi, _WAVES)
-    return np.concatenate([x / np.sqrt(strength[kept]), np.cos(angle)], 1).astype(np.float32)
+    # Drawn for the features, not for their components, whose signs and turns are the solver's choice.
+    waves = axes[:, kept].T @ rng.normal(0, 1 / width, (len(axes), _WAVES))
+    angle = x @ waves + rng.uniform(0, 2 * np.pi, _WAVES)
+    return np.concatenate([x / np.sqrt(strength[kept]), np.cos(angle)], 1)
 
 
 def _in_blocks(

@@ -51,7 +51,7 @@ class CandidateIndex:
         whole = hypotheses()[1][0]
         sample = np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int)
         self.whiten = Whitening(self._coefficients(sample, whole))
-        upright = np.empty((count, min(DIMENSIONS, self.whiten.axes.shape[1])), np.float32)
+        self.upright = upright = np.empty((count, min(DIMENSIONS, self.whiten.axes.shape[1])), np.float32)
         for start in range(0, count, 4096):
             places = np.arange(start, min(start + 4096, count))
             upright[places] = self.whiten(self._coefficients(places, whole))
@@ -61,7 +61,13 @@ class CandidateIndex:
             self.index = faiss.IndexIVFFlat(self.index, upright.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
             self.index.cp.seed, self.index.nprobe = 0, _PROBED
             self.index.train(upright[np.linspace(0, count - 1, min(count, _TRAINED * cells)).astype(int)])
-        self.index.add(upright)
+        self.keep(np.arange(count))
+
+    def keep(self, places: NDArray[np.int64]) -> None:
+        """Name only some places as candidates from now on, (K,)."""
+        self.kept = places
+        self.index.reset()
+        self.index.add(self.upright[places])
 
     def _coefficients(self, places: NDArray[Any], operator: Floats) -> Floats:
         """Return what an operator (K, pixels) makes of the images at these places, (P, K), block by block."""
@@ -85,7 +91,7 @@ class CandidateIndex:
         flat = operators.reshape(-1, operators.shape[2])  # (H * K, pixels)
         seen = [(turn, 0) for turn in range(8)] + [(0, number) for number in range(1, len(maps))]
         # The image itself is one of its neighbours; one more than is wanted shows where they stop to stand out.
-        k = min(max(_NEIGHBOURS, 2 * each) + 1, len(self.rows))
+        k = min(max(_NEIGHBOURS, 2 * each) + 1, len(self.kept))
         def neighbours(rows: slice) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
             part = places[rows]
             coefficients = self._coefficients(part, flat).reshape(len(part), len(maps), -1)
@@ -93,8 +99,8 @@ class CandidateIndex:
             faiss.omp_set_num_threads(1)  # of this thread
             cosine, place = self.index.search(np.concatenate(queries), k)
             cosine = cosine.reshape(len(seen), len(part), k).transpose(1, 0, 2)
-            place = place.reshape(len(seen), len(part), k).transpose(1, 0, 2)
-            return _best(cosine, place, part, each, k == len(self.rows))
+            place = np.where(place < 0, -1, self.kept[place]).reshape(len(seen), len(part), k).transpose(1, 0, 2)
+            return _best(cosine, place, part, each, k == len(self.kept))
 
         found = in_threads(neighbours, len(places), max(16, _BLOCK * _NEIGHBOURS // k), name)
         row, query, copy = (np.concatenate([part[number] for part in found]) for number in range(3))

@@ -1,4 +1,4 @@
-"""Change: what was done to an image to get its near copy, measured from the registered pair.
+"""Change: what was done to an image to get its near copy, measured from the registered pair and the two frames.
 
 Boxes are left, top, right, bottom as shares of the frame, (P, 4); maps take x and y from -0.5 to 0.5, (P, 2, 3).
 """
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vitlab.audit.copies.appearance import name_appearances
 from vitlab.audit.images import Images
 
 # What counts as a change, and not as what is left of re-compression and registration.
 _DEGREES = 1.5
 _SHARE = 0.03  # of a side
-_GAIN, _OFFSET = 0.04, 5.0  # contrast, and brightness in gray levels
 
 
 def between_contents(
@@ -31,32 +31,12 @@ def between_contents(
     return inner[:, :2]
 
 
-def intensity(source: Any, copy: Any, maps: Any) -> NDArray[np.float32]:
-    """Return gain and offset in gray levels that make the registered source the copy, (P, 2).
-
-    Args:
-        source: Tensor of turned sources, float32 (P, n, n).
-        copy: Tensor, float32 (P, n, n).
-        maps: Tensor of registered maps, (P, 2, 3).
-    """
-    from vitlab.audit.copies.registration import warp  # imports torch
-
-    seen, inside = (part.numpy() for part in warp(source, maps))
-    total = np.maximum(inside.sum((1, 2)), 1)
-    first, second = ((part * inside).sum((1, 2)) / total for part in (seen, copy.numpy()))
-    spread = (inside * (seen - first[:, None, None]) ** 2).sum((1, 2))
-    joint = (inside * (seen - first[:, None, None]) * (copy.numpy() - second[:, None, None])).sum((1, 2))
-    gain = joint / np.maximum(spread, 1e-6)
-    return np.stack([gain, second - first], 1).astype(np.float32)
-
-
 def name_change(
     images: Images,
     source: NDArray[np.int64],
     copy: NDArray[np.int64],
     turn: NDArray[np.int64],
     maps: NDArray[Any],
-    light: NDArray[Any],
 ) -> NDArray[Any]:
     """Name what was done to the one image to get the other: the first change in the order below that is measured.
 
@@ -66,7 +46,6 @@ def name_change(
         copy: Rows, (P,).
         turn: Flip and quarter turn of the source, (P,).
         maps: From the copy's content to the turned source's, (P, 2, 3).
-        light: Gain and offset, (P, 2).
 
     Returns:
         One of `pairs.COPIES` each, (P,).
@@ -88,9 +67,12 @@ def name_change(
         (np.abs(angle) > _DEGREES, "rotated"),
         ((window > _SHARE) | (shift > _SHARE), "cropped"),
         (resized, "resized"),
-        ((np.abs(light[:, 0] - 1) > _GAIN) | (np.abs(light[:, 1]) > _OFFSET), "brightness"),
     ]
-    return np.select([test for test, _ in tests], [name for _, name in tests], "re-compressed").astype(object)
+    kinds = np.select([test for test, _ in tests], [name for _, name in tests], "").astype(object)
+    same = np.flatnonzero(kinds == "")
+    side = np.sqrt(images.width[source[same]] * images.height[source[same]])
+    kinds[same] = name_appearances(images.frames, source[same], copy[same], side)
+    return kinds
 
 
 def _turn_boxes(boxes: NDArray[np.float64], turn: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 
 # From the surest to the least sure. The first three are decided by digests, the others by registration.
 EXACT: Final = ("same file", "same pixels", "padded")
-COPIES: Final = ("re-compressed", "resized", "brightness", "flipped", "turned", "cropped", "rotated")
+COPIES: Final = (
+    "re-compressed", "resized", "brightness", "contrast", "blurred", "noisy", "marked", "flipped", "turned", "cropped",
+    "rotated",
+)  # fmt: skip
 NEIGHBOUR: Final = "neighbour"  # another slice, or another moment, of what is likely the same scan
 KINDS: Final = (*EXACT, *COPIES, NEIGHBOUR)
 
@@ -49,6 +52,19 @@ class Pairs:
     def where(self, chosen: NDArray[Any]) -> "Pairs":
         """Return some of the pairs, by mask or index."""
         return Pairs(self.first[chosen], self.second[chosen], self.kind[chosen], self.score[chosen])
+
+
+def no_pairs() -> Pairs:
+    """Return none."""
+    empty = np.zeros(0, np.int64)
+    return Pairs(empty, empty, np.zeros(0, object), np.zeros(0, np.float32))
+
+
+def join(parts: list[Pairs]) -> Pairs:
+    """Return the pairs of all parts, one part after the other."""
+    return Pairs(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("first", "second", "kind", "score"))
+    )
 
 
 def across(pairs: Pairs, split: NDArray[Any]) -> NDArray[np.bool_]:

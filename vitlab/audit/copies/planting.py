@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from vitlab.audit.content import to_eight_bits
 from vitlab.data.decode import Decoded, to_pixels
@@ -21,6 +21,23 @@ _QUALITY = 90  # of copies that are changed in another way: a changed image is s
 
 def _light(image: Image.Image, gain: float, offset: float = 0.0) -> Image.Image:
     return image.point([min(255, max(0, round(gain * level + offset))) for level in range(256)] * len(image.getbands()))
+
+
+def _blurred(image: Image.Image, radius: float) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(radius))
+
+
+def _noisy(image: Image.Image, deviation: float, rng: np.random.Generator) -> Image.Image:
+    pixels = np.asarray(image) + rng.normal(0, deviation, np.asarray(image).shape)
+    return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
+
+
+def _marked(image: Image.Image, share: float) -> Image.Image:
+    marked = image.copy()
+    place = round(0.03 * image.width), round(0.03 * image.height)
+    font = ImageFont.load_default(max(8, round(share * image.height)))
+    ImageDraw.Draw(marked).text(place, "R 12", fill=_fill(image, 255), font=font)
+    return marked
 
 
 def _scaled(image: Image.Image, factor: float) -> Image.Image:
@@ -68,8 +85,24 @@ FAULTS: Final[tuple[tuple[str, str, Change, int | None], ...]] = (
         for gain in (0.8, 0.9, 1.1, 1.2)
     ),
     *(
+        ("brightness", f"{offset:+d} levels", lambda image, _, offset=offset: _light(image, 1, offset), _QUALITY)
+        for offset in (-20, 20)
+    ),
+    *(
         ("contrast", f"{gain - 1:+.0%}", lambda image, _, gain=gain: _light(image, gain, 64 * (1 - gain)), _QUALITY)
         for gain in (0.8, 1.2)
+    ),
+    *(
+        ("blurred", f"{radius} px", lambda image, _, radius=radius: _blurred(image, radius), _QUALITY)
+        for radius in (0.7, 1.5)
+    ),
+    *(
+        ("noisy", f"{level} levels", lambda image, rng, level=level: _noisy(image, level, rng), _QUALITY)
+        for level in (8, 15)
+    ),
+    *(
+        ("marked", f"text {share:.0%} high", lambda image, _, share=share: _marked(image, share), _QUALITY)
+        for share in (0.06, 0.1)
     ),
     *(
         ("flipped", name, lambda image, _, side=side: image.transpose(side), _QUALITY)

@@ -70,7 +70,7 @@ def recall_and_precision(
         copies = np.flatnonzero(fault == number)
         of_copies = (fault[first] == number) | (fault[second] == number)
         straight = of_copies & ((first == original[second]) | (second == original[first]))
-        named = straight & (pairs.kind == ("brightness" if kind == "contrast" else kind))
+        named = straight & (pairs.kind == kind)
         rows.append(
             _row(
                 kind,

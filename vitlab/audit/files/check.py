@@ -1,4 +1,4 @@
-"""Files: unreadable, blank, of an odd size or mode, unlike all others, with burnt-in text, or with a wrong mask.
+"""Files: unreadable, blank, odd in size or mode, unlike all others, with text or a wrong mask; odd patient ids.
 
 What is odd is judged against the set itself, and what a large part of the set has in common is said once, as a fact of
 the set. Shapes: N images, S pixels a side.
@@ -18,7 +18,7 @@ from vitlab.audit.images import Images
 from vitlab.audit.memo import Memo
 from vitlab.data.manifest import Manifest
 
-Kind = Literal["unreadable", "blank", "size", "mode", "outlier", "text", "mask"]
+Kind = Literal["unreadable", "blank", "size", "mode", "outlier", "text", "mask", "patient id"]
 
 LEAST_TEXT: Final = 1  # marks: fewer were found in each of 6,328 slices without text, see vitlab.audit.files.text
 # Choices, not measurements: a long list is not read.
@@ -100,6 +100,7 @@ def check_files(
         *_tell("outlier", far, manifest, int(ok.sum())),
         *_tell("text", marks, manifest, int(ok.sum())),
         *_tell("mask", masks, manifest, of_masks),
+        *(Finding("patient id", "", f"{remark[0].upper()}{remark[1:]}.") for remark in manifest.remarks),
     ]
 
 

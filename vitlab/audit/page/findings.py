@@ -21,6 +21,7 @@ _FILES: Final = {
     "outlier": "Unlike all others",
     "text": "Burnt-in text",
     "mask": "Masks that do not match",
+    "patient id": "Patient ids",
 }
 
 
@@ -146,7 +147,6 @@ def _errors(labels: dict[str, Any], pictures: Pictures) -> Markup:
         f"The model that judged them has a balanced accuracy of {trust:.2f} on groups that it was not trained on: the "
         "weaker it is, the less its doubts mean."
     )
-    by_chance = f"about {labels['expected']:,.0f} would if every label were right, since some images are hard"
     if not errors:
         return join([title, none("None found."), tag("p", how, class_="note")])
     shown = [
@@ -158,8 +158,8 @@ def _errors(labels: dict[str, Any], pictures: Pictures) -> Markup:
     ]  # fmt: skip
     return join([
         title,
-        tag("p", f"{len(errors):,} images look like another class to a model that was not trained on them; "
-            f"{by_chance}. The most doubtful come first."),
+        tag("p", f"To a model that was not trained on them {labels['sentence']}. By chance means: if every label were "
+            "right, since some images are hard. The most doubtful come first."),
         tag("p", how, class_="note"),
         long(tag("ol", *shown, class_="doubtful"), len(shown), len(errors)),
     ])  # fmt: skip
@@ -196,7 +196,8 @@ def shift_section(report: dict[str, Any]) -> Markup | None:
         ])  # fmt: skip
     return section(
         "shift", "Shift between splits", "Where a classifier can tell a split from training (AUROC clearly above "
-        "0.5), the two hold different images: a score there is about another population than training's.",
+        "0.5, among images of one class), the two hold different images: a score there is about another population "
+        "than training's.",
         table(("split", scale("AUROC"), "differs clearly", "AUROC (95 % interval)", "p", "images (groups)"), rows,
               caption="How well a classifier tells each split from training; 0.5, the dashed line: not at all", words=3)
         if rows else none("Not tested: too few patients or groups of images in a split."),

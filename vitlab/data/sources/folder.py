@@ -20,8 +20,8 @@ class ImageFolder(Source):
 
     `root/<class>/...` is all training, to be cut later. `root/<split>/<class>/...` has published splits: train or
     training, val, valid or validation, test or testing, in any case. Class folders of several splits that differ only
-    in case are one. Hidden files are passed over, other files that are no images counted in one warning. A folder of
-    images alone has no labels: `predict` takes it.
+    in case are one. Hidden files are passed over, other files that are no images counted in one warning, and so are
+    links to folders that are read anyway. A folder of images alone has no labels: `predict` takes it.
 
     Args:
         root: The folder; relative to $VITLAB_DATA or the working folder.
@@ -39,6 +39,8 @@ class ImageFolder(Source):
             ValueError: There is no image, no training folder, or a split twice.
         """
         folders, strays = _listing(self.root)
+        repeats = {folder for folder in folders if _leads_back(folder, self.root)}
+        folders = [folder for folder in folders if folder not in repeats]
         splits: dict[str, Path] = {}
         for folder in folders:
             if split := SPLIT_NAMES.get(folder.name.lower()):
@@ -58,17 +60,18 @@ class ImageFolder(Source):
             labels[split], loose = _listing(folder)
             strays += loose if folder != self.root else []
         canonical = _one_spelling([[folder.name for folder in labels[split]] for split in SPLITS if split in labels])
+        images, others, skipped = _images(labels, self.root)
+        strays += others
+        repeats.update(skipped)
         rows: list[tuple[str, str, str]] = []
         for split in SPLITS:
             for folder in labels.get(split, []):
-                images, others = _images(folder)
-                strays += others
-                if not images:
+                if not images[folder] and folder not in skipped:
                     warnings.warn(f"the class folder {folder} has no images and is left out", stacklevel=2)
                 label = canonical.get(folder.name, folder.name)
-                rows += [(image.relative_to(self.root).as_posix(), label, split) for image in images]
+                rows += [(image.relative_to(self.root).as_posix(), label, split) for image in images[folder]]
         if not rows and not folders:
-            rows = [(image.name, "", "") for image in _images(self.root)[0]]
+            rows = [(image.name, "", "") for image in strays if image.suffix.lower() in SUFFIXES]
             strays = [path for path in strays if path.suffix.lower() not in SUFFIXES]
         if not rows:
             raise ValueError(
@@ -80,6 +83,10 @@ class ImageFolder(Source):
             warnings.warn(
                 f"{len(strays)} files or folders in {self.root} are no image and left out, e.g. {example}", stacklevel=2
             )
+        if repeats:
+            example = min(repeats).relative_to(self.root)
+            where = f"{self.root}: links to folders that are read anyway are left out"
+            warnings.warn(f"{where} ({len(repeats)}, e.g. {example})", stacklevel=2)
         return Manifest(dict(zip(("path", "label", "split"), zip(*rows, strict=True), strict=True)), self.root)
 
 
@@ -93,21 +100,50 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
-def _images(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the image files and the other files below a folder, linked folders included once."""
-    images: list[Path] = []
+def _images(labels: dict[str, list[Path]], root: Path) -> tuple[dict[Path, list[Path]], list[Path], list[Path]]:
+    """Return the image files of each class folder, the other files, and the links that lead to what is read anyway.
+
+    Links are followed last, and to each folder once a split. A class folder may be a link to one of another split, and
+    has its images then; a link inside a class folder may not lead to another class folder.
+
+    Args:
+        labels: Class folders of each split.
+        root: Folder of all.
+    """
+    images: dict[Path, list[Path]] = {folder: [] for folders in labels.values() for folder in folders}
     others: list[Path] = []
-    seen: set[str] = set()
-    for parent, names, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(parent)) in seen:
-            names.clear()
+    repeats: list[Path] = []
+    seen: dict[str, set[str]] = {split: set() for split in labels}
+    classes: set[str] = set()  # what is seen without a link inside a class folder
+    queue = [(folder, folder, split) for split, folders in labels.items() for folder in folders]
+    queue.sort(key=lambda item: item[0].is_symlink())
+    for top, folder, split in queue:  # which grows
+        if _leads_back(top, root):
+            repeats.append(top)
             continue
-        seen.add(real)
-        names[:] = [name for name in names if not _hidden(name)]
-        for file in files:
-            if not _hidden(file):
-                (images if os.path.splitext(file)[1].lower() in SUFFIXES else others).append(Path(parent, file))
-    return sorted(images), others
+        for parent, names, files in os.walk(top):
+            real = os.path.realpath(parent)
+            if real in seen[split] or (top != folder and real in classes):
+                repeats.append(Path(parent))
+                names.clear()
+                continue
+            seen[split].add(real)
+            if top == folder:
+                classes.add(real)
+            names[:] = sorted(name for name in names if not _hidden(name))
+            queue += [(path, folder, split) for name in names if (path := Path(parent, name)).is_symlink()]
+            for file in files:
+                if not _hidden(file):
+                    image = os.path.splitext(file)[1].lower() in SUFFIXES
+                    (images[folder] if image else others).append(Path(parent, file))
+    return {folder: sorted(found) for folder, found in images.items()}, others, repeats
+
+
+def _leads_back(folder: Path, root: Path) -> bool:
+    """Say whether a folder is a link to one that holds the link itself, or all images."""
+    return folder.is_symlink() and any(
+        Path(os.path.realpath(inside)).is_relative_to(os.path.realpath(folder)) for inside in (folder.parent, root)
+    )
 
 
 def _one_spelling(splits: list[list[str]]) -> dict[str, str]:

@@ -91,7 +91,7 @@ class Csv(Source):
             for row, path in enumerate(manifest.column(column)):
                 if ".." in path and not os.path.isabs(path) and os.path.normpath(path).split(os.sep)[0] == "..":
                     raise ValueError(
-                        f"row {row + 1} of {self.table} has the {column} {path!r}, which leaves {self.root}: set "
-                        "data.source.root to a folder above, or write absolute paths"
+                        f"{manifest.place} has the {column} {path!r} in {manifest.line(row)}, which leaves {self.root}"
+                        ": set data.source.root to a folder above, or write absolute paths"
                     )
         return manifest

@@ -5,7 +5,8 @@ import pytest
 
 from tests.audit.test_groups import pairs
 from vitlab.audit.groups import find_groups
-from vitlab.audit.repair import repair
+from vitlab.audit.repair.repair import repair
+from vitlab.audit.repair.words import in_words
 from vitlab.data.manifest import Manifest
 
 
@@ -18,13 +19,19 @@ def fixed(manifest, found, picture=None, ok=None, **settings):
     return repair(manifest, found, picture, np.ones(len(manifest), bool) if ok is None else np.array(ok), **settings)
 
 
-def test_exact_copies_are_dropped_from_the_larger_split():
+def sizes(done):
+    return {near.name: (near.before, near.after) for near in done.near}
+
+
+def test_of_exact_copies_those_stay_that_keep_the_sizes():
     manifest = table(5, split=["train", "train", "train", "test", "test"])
     found = pairs((0, 3, "same file", 1), (1, 4, "padded", 1))
     done = fixed(manifest, found, picture=[0, 1, 2, 0, 4])
-    assert done.manifest.path.tolist() == ["2.png", "3.png", "4.png"]
-    assert done.changes == [("0.png", "dropped", "a copy of 3.png"), ("1.png", "dropped", "a copy of 4.png")]
-    assert done.sizes == {"train": (3, 1), "test": (2, 2)}
+    assert sizes(done) == {"train": (3, 2), "test": (2, 1)}  # 3 to 2 of three images
+    assert len(done.changes) == 2 and all(change == "dropped" for _, change, _ in done.changes)
+    for path, _, why in done.changes:
+        assert why == {"0.png": "a copy of 3.png", "1.png": "a copy of 4.png", "3.png": "a copy of 0.png",
+                       "4.png": "a copy of 1.png"}[path]  # fmt: skip
     kept = fixed(manifest, found, picture=[0, 1, 2, 0, 4], drop="none")
     assert len(kept.manifest) == 5
     sides = dict(zip(kept.manifest.path, kept.manifest.split, strict=True))
@@ -74,9 +81,11 @@ def test_published_patients_keep_their_names_and_joined_ones_say_so():
 def test_folds_are_repaired_like_splits():
     manifest = table(6, fold=["1", "2", "1", "2", "3", "3"], split=[""] * 6)
     done = fixed(manifest, pairs((0, 1, "neighbour", 0.9), (4, 5, "neighbour", 0.9)))
-    assert done.manifest.column("fold")[0] == done.manifest.column("fold")[1]
-    assert done.manifest.column("fold")[2:].tolist() == ["1", "2", "3", "3"]
-    assert set(done.sizes) == {"fold 1", "fold 2", "fold 3"} and done.manifest.split.tolist() == [""] * 6
+    fold = done.manifest.column("fold").tolist()
+    assert fold[0] == fold[1] and fold[4:] == ["3", "3"]
+    assert sizes(done) == {f"fold {number}": (2, 2) for number in (1, 2, 3)}
+    assert done.manifest.split.tolist() == [""] * 6
+    assert sorted(why.split(":")[0] for _, _, why in done.changes) == ["balance", "tangled"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -97,9 +106,47 @@ def test_random_tangles_end_on_one_side_with_sizes_and_classes_near(seed):
     listed = {path for path, change, _ in done.changes if change.startswith("split")}
     assert listed == set(manifest.path[manifest.split != done.manifest.split])
     assert len(listed) < 90
-    for part, (before, after) in done.sizes.items():
-        assert abs(after - before) <= 12, part
-    assert done.shares < 8
+    assert {why.split(":")[0] for _, _, why in done.changes} <= {"tangled", "balance"}
+    for near in done.near:
+        assert abs(near.after - near.before) <= 1 and near.classes < 1, near
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_neither_the_order_of_the_rows_nor_anything_but_the_seed_decides(order):
+    rng = np.random.default_rng(0)
+    manifest = table(
+        300,
+        label=rng.choice(["x", "y"], 300).tolist(),
+        patient_id=[f"p{row // 3}" for row in range(300)],
+        split=rng.choice(["train", "test"], 300, p=[0.7, 0.3]).tolist(),
+    )
+
+    def sides(rows, seed=0):
+        fixed_ = fixed(manifest.where(rows), pairs(), seed=seed).manifest
+        return dict(zip(fixed_.path, fixed_.split, strict=True))
+
+    assert sides(np.random.default_rng(order).permutation(300)) == sides(np.arange(300))
+    assert sides(np.arange(300), seed=order) != sides(np.arange(300))
+
+
+def test_where_copies_of_one_class_go_the_test_keeps_its_classes_and_training_gives_most():
+    label = ["x"] * 600 + ["y"] * 400
+    split = (["train"] * 5 + ["test"]) * 100 + (["train"] * 3 + ["test"]) * 100
+    picture = np.arange(1000)
+    picture[1:600:3] = picture[0:600:3]  # 200 of x are copies of others
+    done = fixed(table(1000, label=label, split=split), pairs(), picture=picture)
+    train, test = done.near
+    assert len(done.manifest) == 800 and (test.before, test.after) == (200, 160)
+    assert test.classes < 4 and done.dropped_classes == pytest.approx(10)
+    assert done.dropped_classes < train.classes < 13 and max(train.off, test.off) < 0.5
+
+
+def test_one_patient_of_most_images_is_said_to_be_the_reason():
+    manifest = table(40, patient_id=["a"] * 25 + [f"p{row}" for row in range(15)], split=["test", "train"] * 20)
+    done = fixed(manifest, pairs())
+    assert done.largest_group == 25
+    assert "no nearer, as groups stay whole and the largest has 25 of 40 images" in in_words(done)
+    assert "no nearer" not in in_words(fixed(table(40, split=["test", "train"] * 20), pairs()))
 
 
 def test_published_test_images_and_folds_stay_apart():
@@ -114,6 +161,7 @@ def test_images_that_are_left_out_stay_out():
     manifest = table(4, split=["train", "", "test", ""])
     done = fixed(manifest, pairs((0, 1, "neighbour", 0.9), (2, 3, "neighbour", 0.9)))
     assert done.manifest.split.tolist() == ["train", "", "test", ""] and done.changes == []
+    assert done.manifest.patient_id[0] == done.manifest.patient_id[1]
 
 
 def test_a_second_repair_knows_stand_ins_from_patients():

@@ -1,0 +1,58 @@
+"""The lock of a run folder: between processes, gone with them, and no trace of it left."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vitlab.lock import InUse, hold
+
+HOLDER = "import sys, time; from pathlib import Path; from vitlab.lock import hold\n" \
+         "with hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"  # fmt: skip
+
+
+def holder(folder):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_another_process_is_kept_out_until_it_is_dead(tmp_path):
+    folder = tmp_path / "study" / "cnn" / "seed0"
+    process = holder(folder)
+    with pytest.raises(InUse, match="another process is training in"), hold(folder):
+        pass
+    process.kill()
+    process.wait()
+    with hold(folder), hold(folder):  # ours already
+        (folder).mkdir()
+        folder.rename(tmp_path / "moved")  # the lock is not in it
+    assert (tmp_path / "moved").is_dir() and not list(tmp_path.rglob(".*"))
+
+
+def test_one_of_many_holds_it_at_a_time(tmp_path):
+    """Eight processes take turns at one counter, with the lock file removed at each turn."""
+    count = (
+        "import sys, time; from pathlib import Path; from vitlab.lock import InUse, hold\n"
+        "folder, total = Path(sys.argv[1]) / 'run', Path(sys.argv[1]) / 'total'\n"
+        "for _ in range(50):\n"
+        "    while True:\n"
+        "        try:\n"
+        "            with hold(folder):\n"
+        "                value = int(total.read_text()); time.sleep(0.0005); total.write_text(str(value + 1))\n"
+        "            break\n"
+        "        except InUse: time.sleep(0.0005)\n"
+    )
+    (tmp_path / "total").write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", count, str(tmp_path)]) for _ in range(8)]
+    assert [process.wait(timeout=120) for process in processes] == [0] * 8
+    assert (tmp_path / "total").read_text() == "400"
+    assert [path.name for path in tmp_path.iterdir()] == ["total"]
+
+
+def test_a_mistake_leaves_no_folder(tmp_path):
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="mistake"), hold(tmp_path / "a" / "b" / "seed0"):
+        raise ValueError("mistake")
+    assert list(tmp_path.iterdir()) == [] and time.monotonic() - start < 5

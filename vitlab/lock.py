@@ -1,0 +1,65 @@
+"""The lock of a run folder: one process at a time writes into it, and one that is dead holds nothing."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_held: set[Path] = set()
+
+
+class InUse(ValueError):
+    """Another process is at work in the run folder."""
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Hold a run folder; the folders above it are made, and removed where nothing came into them.
+
+    The lock file lies beside the folder, not in it, so that the folder can be renamed as a whole while it is held.
+    Holding what this process holds already does nothing: a study's worker prepares the folder, then calls `fit`.
+
+    Args:
+        folder: The run folder; it need not be there.
+
+    Raises:
+        InUse: Another process holds it.
+    """
+    folder = Path(os.path.abspath(folder))
+    if folder in _held:
+        yield
+        return
+    path = folder.with_name(f".{folder.name}.lock")
+    made = [above for above in folder.parents if not above.exists()]
+    file = _locked(path, folder)
+    _held.add(folder)
+    try:
+        yield
+    finally:
+        _held.discard(folder)
+        path.unlink(missing_ok=True)  # while it is held: who waits for this file finds another one in its place
+        os.close(file)
+        with suppress(OSError):
+            for above in made:
+                above.rmdir()
+
+
+def _locked(path: Path, folder: Path) -> int:
+    """Return the open file of a lock that is ours and still the one on disk."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # its folder went away again: the other one was the last in it
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file).st_ino == path.stat().st_ino:
+                return file
+        except BlockingIOError:
+            os.close(file)
+            raise InUse(f"another process is training in {folder}: wait until it ends, or stop it") from None
+        except FileNotFoundError:
+            pass
+        os.close(file)

@@ -1,0 +1,90 @@
+"""What fit, validate, test and predict refuse before anything is built, read or written."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vitlab.data.datamodule import ImageDataModule
+from vitlab.mistakes import refuse_null
+from vitlab.models.base import BaseModule
+from vitlab.precision import on_cpu
+
+# What the data know and the model is told.
+LINKED = ("num_classes", "image_size", "channels")
+
+
+def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> None:
+    """Find settings that are right one by one and cannot work together, or here.
+
+    Args:
+        verb: fit, validate, test or predict.
+        config: The verb's settings, parsed.
+        model_class: The class that config.model names.
+
+    Raises:
+        ValueError: There are such; the message names the first.
+    """
+    name, views, trainer = model_class.__name__, model_class.views, config.trainer
+    own = dict(config.model.init_args)
+    linked = [fact for fact in LINKED if own.pop(fact, None) is not None]
+    if linked and not config.get("ckpt_path"):  # a checkpoint states them as well
+        raise ValueError(f"model.{linked[0]} is not yours to set: the data tell the model")
+    refuse_null("model", model_class, own)
+    if verb == "fit" and views != config.data.views:
+        raise ValueError(f"{name} trains on {views} views of an image: set --data.views={views}")
+    if verb != "fit" and model_class.pretraining:
+        raise ValueError(
+            f"{verb} needs a classifier and {name} is a pretraining: fine-tune its "
+            "backbone.safetensors first, as configs/cnn_simclr.yaml and configs/vit_mae.yaml say"
+        )
+    if trainer.accelerator in ("gpu", "cuda") and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise ValueError(
+            f"trainer.accelerator is {trainer.accelerator} and torch finds no GPU here: leave out "
+            "configs/hardware/gpu.yaml, or set --trainer.accelerator=cpu"
+        )
+    if trainer.sync_batchnorm and on_cpu(trainer.accelerator):
+        raise ValueError("trainer.sync_batchnorm works on GPUs, and this run is on the CPU: set it to false")
+    empty = ["max_epochs", "max_steps", "limit_train_batches"] + ["limit_val_batches"] * (not model_class.pretraining)
+    if verb == "fit" and not trainer.fast_dev_run and (empty := [name for name in empty if trainer[name] == 0]):
+        raise ValueError(f"trainer.{empty[0]}=0 leaves no checkpoint to test; --trainer.fast_dev_run=true tries things")
+    if trainer.enable_checkpointing is False:
+        raise ValueError(
+            "trainer.enable_checkpointing=false leaves nothing to test: the best checkpoint of a run is; leave it "
+            "out, or try things with --trainer.fast_dev_run=true"
+        )
+
+
+def check_checkpoint(path: Path, config: Any) -> None:
+    """Find a checkpoint that is missing, unreadable, or of another model class or image size than the settings.
+
+    Args:
+        path: The checkpoint.
+        config: The verb's settings, parsed.
+
+    Raises:
+        FileNotFoundError: It is missing.
+        ValueError: It cannot be read or does not fit.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint {path}: a run keeps its own in checkpoints/best.ckpt and last.ckpt"
+        )
+    try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        settings = checkpoint["hyper_parameters"]
+        checkpoint[ImageDataModule.__qualname__]
+    except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
+        raise ValueError(f"{path} is not a checkpoint of vitlab ({type(error).__name__})") from None
+    class_path = config.model.class_path
+    if (held := settings.get("_class_path", class_path)) != class_path:
+        names = [full.rpartition(".")[2] for full in (held, class_path)]
+        raise ValueError(
+            f"{path} holds a {names[0]} and the configuration asks for a {names[1]}: give the recipe that trained it"
+        )
+    for fact in ("image_size", "channels"):  # a CNN takes other sizes, and is worse at them
+        if (held := settings.get(fact, config.data[fact])) != config.data[fact]:
+            raise ValueError(
+                f"{path} was trained with data.{fact}={held}, and it is {config.data[fact]} here: give the run's "
+                f"config.yaml, or --data.{fact}={held}"
+            )

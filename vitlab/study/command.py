@@ -1,0 +1,208 @@
+"""`python -m vitlab study`: a study file in, all its runs, their table and their report out."""
+
+import argparse
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from vitlab.report.table import main as compare
+from vitlab.shipped import find_config
+from vitlab.study.checks import Checker, check
+from vitlab.study.costs import Costs, in_words
+from vitlab.study.file import load, nearest
+from vitlab.study.folders import REPLACED, bring_back, changes, state_after_return, state_of
+from vitlab.study.plan import Job, plan
+from vitlab.study.run import Runner, in_order
+from vitlab.study.settings import get
+from vitlab.study.workers import cores, gpus
+
+TIME_UP = 124  # as timeout(1) says it
+_WORDS = {"done": "done", "stopped": "goes on", "new": "to do", "other": "to do, settings changed", "unknown": "to do"}
+
+
+def main(args: list[str]) -> int:
+    """Run the verb.
+
+    Args:
+        args: What stands behind `study`.
+
+    Returns:
+        0 when every job is done, 1 when one failed, 124 when --max_time was up, 130 after Ctrl-C, 143 after SIGTERM.
+
+    Raises:
+        ValueError: For a user's mistake, in one line; FileNotFoundError for a file or images that are not there.
+    """
+    options = _options(args)
+    path = find_config(options.config)
+    study = load(path)
+    for approach in options.only or ():
+        if approach not in study.approaches:
+            known = ", ".join(study.approaches)
+            near = nearest(approach, study.approaches)
+            raise ValueError(f"--only {approach}: there is no such approach{near}; there are {known}")
+    folder = options.root / study.name
+    jobs = plan(study, options.root, options.only)
+    devices, threads = _workers(options, jobs)
+    checker = Checker(devices[0], threads)
+    try:
+        check(jobs, folder, checker, adopt=not options.dry_run)
+    except BaseException:
+        checker.close()
+        raise
+    costs = Costs(options.root, folder, jobs)
+    if options.dry_run:
+        checker.close()
+        _show_plan(jobs, folder, costs, len(devices))
+        return 0
+    _say_what_changed(jobs, folder)
+    bring_back(jobs, folder)
+    runner = Runner(
+        jobs, folder, costs, retries=study.retries, devices=devices, threads=threads, max_seconds=options.max_time,
+        first=checker.worker, events=checker.events,
+    )  # fmt: skip
+    left = len(jobs) - runner.count("done")
+    print(f"{study.name}: {len(jobs)} runs, {left} to do" + (
+        f" on {_some(min(len(devices), left), 'worker')} of {_some(threads, 'thread')}" if left else ""
+    ), flush=True)  # fmt: skip
+    stopped = _Stopped()
+    before = signal.signal(signal.SIGTERM, stopped)
+    try:
+        time_up = runner.run()
+    except KeyboardInterrupt:
+        _say_end(runner, "stopped")
+        return stopped.code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if runner.count("done"):
+        print(flush=True)
+        _compare(folder)
+    if time_up:
+        _say_end(runner, "time is up")
+        return TIME_UP
+    if failed := runner.count("failed"):
+        skipped = runner.count("skipped")
+        more = f" and {skipped} skipped for it" if skipped else ""
+        print(f"vitlab study: {failed} of {len(jobs)} runs failed{more}; the same command tries again", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
+
+
+def _say_end(runner: Runner, why: str) -> None:
+    left, total = runner.count("todo", "running"), len(runner.all)
+    print(f"vitlab study: {why}, {left} of {total} runs are left; the same command goes on", file=sys.stderr)
+
+
+class _Stopped:
+    """Lets SIGTERM end a study as Ctrl-C does."""
+
+    code = 130
+
+    def __call__(self, *_: object) -> NoReturn:
+        self.code = 128 + signal.SIGTERM
+        raise KeyboardInterrupt
+
+
+def _compare(folder: Path) -> None:
+    try:
+        compare([str(folder), "--report", str(folder / "report.html")])
+    except ValueError as error:  # e.g. only pretrainings have finished
+        print(f"no table yet: {error}", file=sys.stderr)
+
+
+def _workers(options: argparse.Namespace, jobs: Sequence[Job]) -> tuple[list[str | None], int]:
+    """Return the device of each worker, and the threads of each: its share of the cores, or $OMP_NUM_THREADS.
+
+    They depend on the plan and not on what is left of it: other threads may change a figure's last digit.
+    """
+    on_gpu = gpus() if any(get(job.settings, "trainer.accelerator", "auto") != "cpu" for job in jobs) else []
+    each = options.workers_per_device
+    wide = max(1, sum(job.last for job in jobs))
+    count = options.workers or (len(on_gpu) * each if on_gpu else min(cores(), wide))
+    devices = [on_gpu[number % len(on_gpu)] if on_gpu else None for number in range(count)]
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    return devices, int(stated) if stated.isdigit() else max(1, cores() // count)
+
+
+def _say_what_changed(jobs: Sequence[Job], folder: Path) -> None:
+    """Say in one line which settings differ from runs that are set aside or taken back."""
+    aside = [job for job in jobs if state_of(job.folder, job.key) == "other"]
+    if aside:
+        why = sorted({change for job in aside for change in changes(job)} - {"its pretraining"}) or ["pretraining"]
+        back = sum(state_after_return(job, folder) == "done" for job in aside)
+        print(
+            f"changed: {', '.join(why[:5])}{' ...' * (len(why) > 5)}; {len(aside)} earlier runs are kept in "
+            f"{folder / REPLACED}" + (f", {back} come back from there" if back else "")
+        )
+
+
+def _show_plan(jobs: Sequence[Job], folder: Path, costs: Costs, workers: int) -> None:
+    """Print the jobs in order, what each costs and what is done."""
+    total, unknown, done = 0.0, False, 0
+    width = max(len(job.name) for job in jobs)
+    by_key = {job.key: job for job in jobs}
+    for number, job in enumerate(in_order(jobs, costs), 1):
+        state, seconds = state_after_return(job, folder), costs.seconds(job)
+        done += state == "done"
+        if state != "done":
+            total, unknown = total + (seconds or 0), unknown or seconds is None
+        cost = "unknown" if seconds is None else in_words(seconds)
+        behind = f"   after {by_key[job.needs].name}" if job.needs else ""
+        print(f"{number:>{len(str(len(jobs)))}}  {job.name:<{width}}  {_WORDS[state]:<8} {cost:>8}{behind}")
+    left = len(jobs) - done
+    least = "at least " if unknown else ""
+    of = f", {least}{in_words(total / workers)} on {_some(workers, 'worker')}" if total else ""
+    print(f"{len(jobs)} runs, {done} done, {left} to do{of}; nothing was written")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _options(args: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="vitlab study",
+        allow_abbrev=False,
+        description="Run what a study file lists, each run once: the same command goes on where it stopped, skips what "
+        "is done, and makes a new run where a setting that matters has changed. Then print the table and write "
+        "report.html.",
+    )
+    add = parser.add_argument
+    add("--config", metavar="FILE", required=True, help="the study, e.g. configs/studies/phantom.yaml (type: path)")
+    add("--dry_run", "--dry-run", action="store_true", help="print the runs, their cost and state, and write nothing")
+    root = "folder of all runs (type: path, default: %(default)s)"
+    add("--root", type=Path, default=Path("lightning_logs"), help=root)
+    add("--only", type=lambda text: text.split(","), metavar="APPROACH[,...]", help="these approaches (default: all)")
+    workers = "processes; cores are shared out among them (type: int, default: one a GPU, else one a core)"
+    add("--workers", type=_positive, metavar="N", help=workers)
+    add("--workers_per_device", type=_positive, default=1, metavar="N",
+        help="runs side by side on each GPU (type: int, default: %(default)s)")  # fmt: skip
+    add("--max_time", type=_seconds, metavar="TIME",
+        help="stop after e.g. 90m or 1h30m, with exit code 124; the same command goes on (default: never)")  # fmt: skip
+    options, unknown = parser.parse_known_args(args)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+        raise ValueError(f"unknown option {unknown[0]}{nearest(unknown[0].partition('=')[0], flags)}")
+    return options
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text)
+    if not text or found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90m, 1h30m or 45s")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
