@@ -157,7 +157,7 @@ def _efficiency(tables: Sequence[Table], album: Album) -> Markup:
                                         if own == line.name)
             for line in lines
         ) + ".",
-        head=("approach", "label_fraction", "mean", "low", "high", "runs"), rows=data, size=(5.2, 3.9),
+        head=("approach", "label_fraction", "mean", "low", "high", "runs"), rows=data, size=(4.2, 3.7),
     )  # fmt: skip
     cells = [
         [name, *(next((stacked(row.stat(level, "test", METRIC)) for row in found.rows if row.name == name), "-")
