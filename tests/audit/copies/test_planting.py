@@ -7,8 +7,8 @@ import pytest
 
 from vitlab.cli import main
 
-# Targets: exact kinds are always found, simple changes in 98 % at 99 % precision, crops and rotations in 90 %. Blur, noise
-# and marks have none: in images of 96 px, noise of 15 levels and letters over a tenth of the height hide much.
+# Targets: exact kinds are always found, simple changes in 98 % at 99 % precision, crops and rotations in 90 %. Blur,
+# noise and marks have none: in images of 96 px, noise of 15 levels and letters over a tenth of the height hide much.
 RECALL = defaultdict(lambda: 0.98, {
     "same file": 1, "same pixels": 1, "padded": 1, "cropped": 0.9, "rotated": 0.9, "blurred": 0.9, "noisy": 0.8,
     "marked": 0.85,
