@@ -5,6 +5,7 @@ import itertools
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
@@ -175,6 +176,22 @@ def test_runs_that_left_nothing_but_results(make_study, tmp_path, opened):
         none = {s for s in SECTIONS if page.locator(f"#{s} .none").count()}
         assert none == set(SECTIONS[2:13]) - {"cost"}
         assert "None" not in page.locator("main").inner_text().replace("None of", "")
+
+
+def test_a_leak_is_said(make_study, tmp_path, opened):
+    study = make_study(tmp_path, classes=("a", "b"))
+    study.run("cnn", extras=False)
+    out = tmp_path / "report.html"
+    main([str(tmp_path / "logs"), "--resamples", "100", "--report", str(out), "--out", str(tmp_path / "t.md")])
+    with opened(out.as_uri()) as page:
+        assert "patients in train and test\tnone" in page.locator("#protocol").inner_text()
+        assert "shuffled" not in page.locator("#protocol").inner_text()
+    study.split = np.resize(["train", "val", "test", "test"], len(study.split))
+    study.run("cnn", 1, extras=False, shuffle_labels=True)
+    main([str(tmp_path / "logs"), "--resamples", "100", "--report", str(out), "--out", str(tmp_path / "t.md")])
+    with opened(out.as_uri()) as page:
+        assert "up to 50 in a run: this split leaks" in page.locator("#protocol").inner_text()
+        assert "shuffled: every score should be chance" in page.locator("#protocol").inner_text()
 
 
 def _exists(address):

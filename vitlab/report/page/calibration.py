@@ -26,8 +26,8 @@ def reliability_section(album: Album) -> Markup:
     """Show how often predictions of each confidence are right."""
     return section(
         "reliability", "Reliability", "Of the images that a model is 80 % sure of, it should be right on 80 %: below "
-        "the diagonal it is too sure of itself. One temperature, fitted on the validation images, mends most of it and "
-        "changes no prediction.",
+        "the diagonal it is too sure of itself, above it not sure enough. One temperature, fitted on the validation "
+        "images, may mend that; it changes no prediction.",
         each(album.tables, lambda found: _reliability(found, album)),
     )  # fmt: skip
 
