@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from vitlab.atomic import write_text
 from vitlab.report.table import main as compare
 from vitlab.shipped import find_config
 from vitlab.study.checks import Checker, check
@@ -60,6 +61,8 @@ def main(args: list[str]) -> int:
         return 0
     _say_what_changed(jobs, folder)
     bring_back(jobs, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "study.yaml", path.read_text(encoding="utf-8"))  # for the report, and for who finds the folder
     runner = Runner(
         jobs, folder, costs, retries=study.retries, devices=devices, threads=threads, max_seconds=options.max_time,
         first=checker.worker, events=checker.events,
