@@ -55,20 +55,21 @@ def test_a_study_runs_each_job_once_and_shares_the_pretraining(study, capsys):
     assert study.run() == 0 and "simclr/seed0" in study.results() and "2 to do" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_runs_of_one_worker_equal_runs_of_their_own(study, tmp_path, capsys):
     """To the digit: nothing of a run is left in the process for the next one."""
     study.write(approaches=CHAIN, seeds=[0, 1])
     assert study.run("--workers", "1") == 0
     together = figures(study.root / "tiny")
     alone = tmp_path / "alone"
-    for job in ("simclr/seed0", "cnn/seed0", "cnn/seed1", "simclr/seed1", "cnn_simclr/seed1"):
+    for job in ("cnn/seed1", "simclr/seed1", "cnn_simclr/seed1"):
         config = study.root / "tiny" / job / "config.yaml"
         flags = [f"--run.root={alone}"]
         if job.startswith("cnn_simclr"):
             flags.append(f"--model.weights={alone}/tiny/simclr/seed1/backbone.safetensors")
         assert run_fit("--config", config, *flags) == 0
     found = figures(alone / "tiny")
-    assert len(found) == 13 and [name for name in found if together[name] != found[name]] == []
+    assert len(found) == 8 and [name for name in found if together[name] != found[name]] == []
     assert curves(alone / "tiny") <= curves(study.root / "tiny")
 
 

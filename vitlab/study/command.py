@@ -16,8 +16,9 @@ from vitlab.study.checks import Checker, check
 from vitlab.study.costs import Costs, in_words
 from vitlab.study.file import load, nearest
 from vitlab.study.folders import REPLACED, bring_back, changes, state_after_return, state_of
+from vitlab.study.order import in_order
 from vitlab.study.plan import Job, plan
-from vitlab.study.run import Runner, in_order
+from vitlab.study.run import Runner
 from vitlab.study.settings import get
 from vitlab.study.workers import cores, gpus
 

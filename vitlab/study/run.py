@@ -3,7 +3,7 @@
 import queue
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from tqdm import tqdm
 from vitlab.evaluate.results import read_results
 from vitlab.study.costs import Costs, in_words
 from vitlab.study.folders import LOG, last_checkpoint, record_of, state_of
+from vitlab.study.order import in_order, unlocks
 from vitlab.study.plan import Job
 from vitlab.study.workers import FROM_OUTSIDE, Event, Worker
 
@@ -264,31 +265,6 @@ class Runner:
             about = f", about {in_words(left)} left" if left and left > 1 else ""
             at = running or "workers start" * bool(self.count("todo"))
             self.bar.set_postfix_str(": ".join(part for part in (about.removeprefix(", "), at) if part))
-
-
-def unlocks(jobs: Iterable[Job]) -> dict[str, int]:
-    """Return how many jobs wait for each, directly or not, by its key."""
-    jobs = list(jobs)
-    found = dict.fromkeys((job.key for job in jobs), 0)
-    above = {job.key: job.needs for job in jobs}
-    for key in above:
-        needed = above[key]
-        while needed is not None:
-            found[needed] += 1
-            needed = above[needed]
-    return found
-
-
-def in_order(jobs: Sequence[Job], costs: Costs, waiting: dict[str, int] | None = None) -> list[Job]:
-    """Return jobs in the order of running: what unlocks most first, then the longest, and unknown ones before those.
-
-    Args:
-        jobs: Some jobs of a study.
-        costs: What they take.
-        waiting: How many wait for each, where `jobs` are not all.
-    """
-    waiting = unlocks(jobs) if waiting is None else waiting
-    return sorted(jobs, key=lambda job: (-waiting[job.key], -(costs.seconds(job) or float("inf"))))
 
 
 def reached(folder: Path) -> str:
