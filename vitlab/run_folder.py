@@ -25,6 +25,9 @@ class RunSettings:
         root: Folder of all runs.
         axes: What this run varies, e.g. lr=0.001; one more folder, and a row of its own in the table.
         overwrite: Replace a run that is already there.
+        robustness: Test the best checkpoint on corrupted test images as well and write robustness.csv: 36 times the
+            test's time.
+        features: Write features.npz: what the best checkpoint's backbone makes of the test images.
     """
 
     approach: str | None = None
@@ -32,6 +35,8 @@ class RunSettings:
     root: str = "lightning_logs"
     axes: str | None = None
     overwrite: bool = False
+    robustness: bool = False
+    features: bool = False
 
 
 def approach_of(stated: str | None, model_class: type) -> str:
@@ -99,7 +104,8 @@ def check_free(folder: Path, config: Any, held: ExitStack) -> None:
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run left in the folder; to be called when the new one has passed all checks."""
-    for name in ("results.json", "predictions.csv", "backbone.safetensors", "metrics.csv"):
+    left = ("results.json", "predictions.csv", "backbone.safetensors", "metrics.csv", "robustness.csv", "features.npz")
+    for name in left:
         (folder / name).unlink(missing_ok=True)
     for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
         path.unlink()
