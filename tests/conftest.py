@@ -1,6 +1,8 @@
-"""Shared by all tests: one thread a process, a cache of their own, the real images, a tiny image folder."""
+"""Shared by all tests: one thread a process, a cache of their own, the real images, a tiny image folder, a browser."""
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -44,3 +46,39 @@ def image_folder(tmp_path_factory):
                 pixels = disc + rng.normal(50, 15, disc.shape)
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if executable is None:
+        message = "the page is not tested: no chromium (apt-get install chromium, or set CHROMIUM)"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def opened(browser):
+    """Return what opens a page; it fails where the page complains, or asks for anything but itself."""
+
+    @contextlib.contextmanager
+    def opened(address, **settings):
+        page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        complaints, asked = [], []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        try:
+            yield page
+            assert complaints == []
+            assert [url for url in asked if not url.startswith("data:")] == [address]
+        finally:
+            page.close()
+
+    return opened

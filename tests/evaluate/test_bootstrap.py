@@ -69,18 +69,33 @@ def test_few_patients_have_their_full_variance(scored):
     assert draws.var() == pytest.approx(expected, rel=0.04)
 
 
-def test_runs_that_differ_have_students_interval(scored):
-    # In each run every patient has the same share of right images, so patients do not vary and only runs do.
-    shares = np.array([12, 14, 15, 17, 13]) / 20
+def runs_that_differ(scored, shares, folds):
+    """Return runs in which every patient has the same share of right images: patients do not vary, only runs do."""
     runs = []
-    for seed, share in enumerate(shares):
+    for seed, (share, fold) in enumerate(zip(shares, folds, strict=True)):
         right = np.tile(np.arange(20) < round(20 * share), 40)
-        targets = np.repeat(np.arange(40) % 2, 20)
+        targets, patients = np.repeat(np.arange(40) % 2, 20), np.repeat(np.arange(40), 20)
         probs = np.where(np.eye(2)[np.where(right, targets, 1 - targets)] == 1, 0.8, 0.2)
-        runs.append(scored(probs, targets, np.repeat(np.arange(40), 20), seed=seed))
-    one = estimate(runs, Resampling(20_000), metrics=("accuracy",))["accuracy"]
+        index = 800 * fold + np.arange(800)
+        runs.append(scored(probs, targets, 40 * fold + patients, seed=seed, fold=fold, index=index))
+    return runs
+
+
+def test_runs_that_differ_have_students_interval(scored):
+    shares = np.array([12, 14, 15, 17, 13]) / 20
+    one = estimate(runs_that_differ(scored, shares, [1] * 5), Resampling(20_000), metrics=("accuracy",))["accuracy"]
     half = stats.t.ppf(0.975, 4) * shares.std(ddof=1) / np.sqrt(5)
     assert one.mean == pytest.approx(shares.mean()) and one.sd == pytest.approx(shares.std(ddof=1))
+    assert (one.high - one.low) / 2 == pytest.approx(half, rel=0.06)
+    # The same with a run for each fold.
+    folds = estimate(runs_that_differ(scored, shares, range(5)), Resampling(20_000), metrics=("accuracy",))["accuracy"]
+    assert (folds.low, folds.high) == pytest.approx((one.low, one.high), abs=0.01) and folds.n_patients == 200
+
+
+def test_a_fold_of_one_run_varies_as_the_others_do(scored):
+    shares, folds = np.array([12, 13, 16, 15, 14]) / 20, [1, 1, 1, 1, 2]
+    one = estimate(runs_that_differ(scored, shares, folds), Resampling(20_000), metrics=("accuracy",))["accuracy"]
+    half = stats.t.ppf(0.975, 3) * shares[:4].std(ddof=1) / np.sqrt(5)
     assert (one.high - one.low) / 2 == pytest.approx(half, rel=0.06)
 
 

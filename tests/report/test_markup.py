@@ -30,7 +30,7 @@ def test_a_table_names_its_rows_and_columns():
     made = table(("class", "images"), [["<glioma>", "12"]], caption="Balance")
     assert '<th scope="col">class</th><th scope="col" class="n">images</th>' in made
     assert '<th scope="row">&lt;glioma&gt;</th><td class="n">12</td>' in made
-    assert "<caption>Balance</caption>" in made
+    assert "<caption><span>Balance</span></caption>" in made
 
 
 def test_shares():

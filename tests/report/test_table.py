@@ -127,7 +127,7 @@ def test_terminal_fits_120_columns_and_is_aligned(scored, make_run, capsys):
     costs = [line for line in text.splitlines() if line.endswith(("images seen", "1,000", "12,345,678"))]
     assert len(costs) == 4 and len(set(map(len, costs))) == 1 and "123,456" in costs[3]
     assert "note: unequal runs: CNN has seed 0-1; ViT has seed 0-1; an_approach" in text
-    assert "no intervals for an_approach_of_my_own_name" in text and "has no\n  predictions.csv" in text
+    assert "no intervals for an_approach_of_my_own_name" in text and "has no predictions.csv" in " ".join(text.split())
     assert re.search(r"^ViT vs CNN: -20\.0 points \[-\d+\.\d, -?\d+\.\d\], p = \.\d+ \(Holm \.\d+\)$", text, re.M)
     assert "generalises better" in text and "2,000 resamples" in text
 

@@ -21,7 +21,7 @@ MISTAKES = {
     "fold that is not there": ({"folds": [9]}, [], "fold 9 does not exist"),
     "fraction above one": ({"label_fractions": [2]}, [], "label_fractions must be shares"),
     "grid without values": ({"grid": {"model.optim.lr": []}}, [], "grid.model.optim.lr must be a list"),
-    "grid over an unknown setting": ({"grid": {"model.optim.lrr": [1]}}, [], "did you mean lr?"),
+    "grid over an unknown setting": ({"grid": {"model.optim.lrr": [1]}}, [], "did you mean model.optim.lr?"),
     "grid over seeds": ({"grid": {"seed_everything": [1]}}, [], "use seeds"),
     "unknown setting": ({"settings": {"trainer.max_epohcs": 1}}, [], "trainer.max_epochs"),
     "setting of a wrong type": ({"settings": {"data.batch_size": "many"}}, [], "batch_size"),

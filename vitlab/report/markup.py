@@ -65,7 +65,7 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], *, caption: str, w
     headings = [tag("th", name, scope="col", class_=None if at < words else "n") for at, name in enumerate(head)]
     whole = tag("table", tag("caption", tag("span", caption)), tag("thead", tag("tr", *headings)), tag("tbody", *body))
     # A box that scrolls must be reachable by the keyboard.
-    return tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return tag("div", whole, class_="scroll", tabindex="0", role="group", aria_label=caption)
 
 
 def share(number: int, whole: int) -> Markup:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from vitlab.atomic import write_text
 from vitlab.report.table import main as compare
 from vitlab.shipped import find_config
 from vitlab.study.checks import Checker, check
@@ -60,13 +61,15 @@ def main(args: list[str]) -> int:
         return 0
     _say_what_changed(jobs, folder)
     bring_back(jobs, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "study.yaml", path.read_text(encoding="utf-8"))  # for the report, and for who finds the folder
     runner = Runner(
         jobs, folder, costs, retries=study.retries, devices=devices, threads=threads, max_seconds=options.max_time,
         first=checker.worker, events=checker.events,
     )  # fmt: skip
     left = len(jobs) - runner.count("done")
     print(f"{study.name}: {len(jobs)} runs, {left} to do" + (
-        f" on {min(len(devices), left)} workers of {threads} thread{'s' * (threads > 1)}" if left else ""
+        f" on {_some(min(len(devices), left), 'worker')} of {_some(threads, 'thread')}" if left else ""
     ), flush=True)  # fmt: skip
     stopped = _Stopped()
     before = signal.signal(signal.SIGTERM, stopped)
@@ -88,6 +91,10 @@ def main(args: list[str]) -> int:
         more = f" and {skipped} skipped for it" if skipped else ""
         print(f"vitlab study: {failed} of {len(jobs)} runs failed{more}; the same command tries again", file=sys.stderr)
     return int(bool(failed))
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _say_end(runner: Runner, why: str) -> None:
@@ -153,7 +160,7 @@ def _show_plan(jobs: Sequence[Job], folder: Path, costs: Costs, workers: int) ->
         print(f"{number:>{len(str(len(jobs)))}}  {job.name:<{width}}  {_WORDS[state]:<8} {cost:>8}{behind}")
     left = len(jobs) - done
     least = "at least " if unknown else ""
-    of = f", {least}{in_words(total / workers)} on {workers} workers" if total else ""
+    of = f", {least}{in_words(total / workers)} on {_some(workers, 'worker')}" if total else ""
     print(f"{len(jobs)} runs, {done} done, {left} to do{of}; nothing was written")
 
 

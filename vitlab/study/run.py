@@ -79,9 +79,7 @@ class Runner:
             users = self._users(progress.job)
             if not progress.job.last and users and all(user.status == "done" for user in users):
                 progress.status = "done"
-        self.bar: tqdm[Any] = tqdm(
-            total=len(self.all), initial=self.count("done"), unit="run", disable=not sys.stderr.isatty(), leave=False
-        )
+        self.bar: tqdm[Any] = tqdm(disable=True)  # from `run` on
 
     def count(self, *statuses: Status) -> int:
         """Return how many jobs are done, failed, ..."""
@@ -93,6 +91,10 @@ class Runner:
         Returns:
             Whether time was up first.
         """
+        self.bar = tqdm(
+            total=len(self.all), initial=self.count("done"), leave=False, disable=not sys.stderr.isatty(),
+            dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} runs, {elapsed}{postfix}",
+        )  # fmt: skip
         try:
             while self.count("todo", "running"):
                 if self.deadline is not None and time.monotonic() > self.deadline:
@@ -259,7 +261,9 @@ class Runner:
         if not self.bar.disable:
             left = self._time_left()
             running = ", ".join(progress.job.name for progress in self.workers.values() if progress)
-            self.bar.set_postfix_str((f"about {in_words(left)} left; " if left else "") + running)
+            about = f", about {in_words(left)} left" if left and left > 1 else ""
+            at = running or "workers start" * bool(self.count("todo"))
+            self.bar.set_postfix_str(": ".join(part for part in (about.removeprefix(", "), at) if part))
 
 
 def unlocks(jobs: Iterable[Job]) -> dict[str, int]:

@@ -1,9 +1,7 @@
-"""Shared by the tests of the page: images on disk with a report of them, and a browser that complains."""
+"""Shared by the tests of the page: images on disk with a report of them."""
 
-import contextlib
 import json
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,39 +78,3 @@ def make_site():
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     return Site(tmp_path_factory.mktemp("site"), count=80, n_pairs=120)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if executable is None:
-        message = "the page is not tested: no chromium (apt-get install chromium, or set CHROMIUM)"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="session")
-def opened(browser):
-    """Return what opens a page; it fails where the page complains, or asks for anything but itself."""
-
-    @contextlib.contextmanager
-    def opened(address, **settings):
-        page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        complaints, asked = [], []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
-        try:
-            yield page
-            assert complaints == []
-            assert [url for url in asked if not url.startswith("data:")] == [address]
-        finally:
-            page.close()
-
-    return opened

@@ -10,6 +10,7 @@ Shapes: P pairs, n pixels a side.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from vitlab.audit.progress import in_threads
@@ -67,7 +68,7 @@ def _name(first: Floats, second: Floats, sides: NDArray[np.float64]) -> list[str
     pivot = offset / np.where(np.abs(1 - gain) > _GAIN, 1 - gain, np.inf)
     even, bound = _evenness(blurring.left, sharpening.left, smooth)
     tests = [
-        (_marked(blurring.beyond_clipping()), "marked"),
+        (_marked(_beyond_shift(blurring.beyond_clipping(), sharp, smooth)), "marked"),
         ((noise > _NOISE) & (even > _EVEN) & (bound < _BOUND) & (sharpening.laplacian > _LEAST)
          & (sharpening.laplacian < _LOSS), "noisy"),
         (((blurring.laplacian > _BLUR) | (blurring.share > _STRONG_BLUR)) & (sharpening.laplacian < -_SHARPENING),
@@ -140,6 +141,21 @@ def _laplacian(pictures: Floats) -> Floats:
     around = padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:] + padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
     laplacian: Floats = around - 4 * pictures
     return laplacian
+
+
+def _beyond_shift(unexplained: Floats, first: Floats, second: Floats) -> Floats:
+    """Return what edges that stand in both pictures, a pixel apart, do not explain: a mark stands in one, (P, n, n)."""
+    edges = np.minimum(_slope(first), _slope(second))
+    beyond: Floats = np.maximum(np.abs(unexplained) - edges, 0)
+    return beyond
+
+
+def _slope(pictures: Floats) -> Floats:
+    """Return the largest change of gray level per pixel, among each pixel and its eight neighbours, (P, n, n)."""
+    down, right = np.gradient(pictures, axis=(1, 2))
+    padded = np.pad(np.hypot(down, right), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    largest: Floats = sliding_window_view(padded, (3, 3), axis=(1, 2)).max((3, 4))
+    return largest
 
 
 def _marked(unexplained: Floats) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ LISTED: Final = 100  # rows of a table; the rest is in audit.json
 
 MEANINGS: Final = {
     "same file": "the same bytes under another name",
-    "same pixels": "saved anew, every pixel equal",
+    "same pixels": "saved anew, every pixel equal, at 8 bits or more",
     "padded": "equal once uniform borders are cut off",
     "re-compressed": "saved again with loss, as JPEG does",
     "resized": "another size in pixels",

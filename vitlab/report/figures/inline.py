@@ -5,7 +5,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 from vitlab.report.figures.palette import STYLES
-from vitlab.report.markup import Markup
+from vitlab.report.markup import Markup, printable
 
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 _LINK: Final = "{http://www.w3.org/1999/xlink}href"
@@ -37,7 +37,7 @@ def inline(svg: str, name: str, words: str) -> Markup:
         _restyle(element, name, used)
     _, _, width, height = map(float, root.attrib["viewBox"].split())
     root.attrib.update({
-        "class": "picture", "role": "img", "aria-label": words,
+        "class": "picture", "role": "img", "aria-label": printable(words),
         "width": f"{width * _POINT:.0f}", "height": f"{height * _POINT:.0f}",
     })  # fmt: skip
     text = ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
@@ -65,7 +65,5 @@ def _restyle(element: ElementTree.Element, name: str, used: set[str]) -> None:
             attributes["font-size"] = size[1] if size else "9"
         elif key and key not in _DROPPED:
             attributes[key] = value.removesuffix("px")
-    if element.tag in (f"{_SVG}svg",):
-        attributes.pop("version", None)
     if classes:
         attributes["class"] = " ".join(classes)

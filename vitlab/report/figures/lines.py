@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from vitlab.report.figures.palette import QUIET, Style
-from vitlab.report.figures.picture import short
+from vitlab.report.figures.picture import name_below, short
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,4 +76,4 @@ def draw_lines(
     if title:
         axes.set_title(short(title, 48))
     if legend:
-        axes.legend(handles, [short(line.name, 28) for line in lines], loc="best")
+        name_below(axes, handles, [line.name for line in lines])

@@ -86,10 +86,21 @@ def draw_picture(
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's own fonts have it
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once for both: it takes as long as drawing
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=DPI, facecolor=PAPER)
     return Picture(name, inline(svg.getvalue(), name, words), head, rows, svg.getvalue(), png.getvalue())
+
+
+def name_below(axes: Axes, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Name what is drawn below the axes, where it hides nothing."""
+    shown = [short(name, 26) for name in names]
+    columns = 2 if max(map(len, shown)) > 12 else min(len(shown), 3)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.legend(handles, shown, loc="outside lower left", ncols=columns, handlelength=1.8, columnspacing=1.2)
 
 
 def short(name: str, longest: int = LONGEST) -> str:

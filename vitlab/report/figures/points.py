@@ -9,7 +9,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from vitlab.report.figures.palette import CLASSES, MARKERS, PAPER, QUIET, Style
-from vitlab.report.figures.picture import short
+from vitlab.report.figures.picture import name_below, short
+
+NAMED = 12  # classes below a picture; more are in the CSV
+MANY = 200  # images, above which their marks are drawn smaller
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def draw_costs(axes: Axes, points: Sequence[Point], *, x_label: str, y_label: st
     axes.set_xlim(min(ends) / 1.7, max(ends) * 1.7)  # one tick at least is seen where costs are alike
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    axes.legend(handles, [short(point.name, 28) for point in points], loc="best")
+    name_below(axes, handles, [point.name for point in points])
 
 
 def _plain(value: float, _position: int | None) -> str:
@@ -78,15 +81,18 @@ def draw_map(
         explained: share of the variance along each axis.
         title: of the panel.
     """
-    names = sorted(set(label.tolist()))
+    names, handles = sorted(set(label.tolist())), []
+    size = 4.5 if len(label) <= MANY else 3
     for i, name in enumerate(names):
         own = places[label == name]
-        axes.plot(own[:, 0], own[:, 1], MARKERS[i % len(MARKERS)], linestyle="", color=CLASSES[i % len(CLASSES)],
-                  markersize=2.8, markeredgewidth=0, alpha=0.7, label=short(name, 20))  # fmt: skip
+        handles += axes.plot(
+            own[:, 0], own[:, 1], MARKERS[i % len(MARKERS)], linestyle="", color=CLASSES[i % len(CLASSES)],
+            markersize=size, markeredgewidth=0, alpha=0.8,
+        )  # fmt: skip
     axes.set_xlabel(f"first main axis ({100 * explained[0]:.0f} % of the variance)")
     axes.set_ylabel(f"second ({100 * explained[1]:.0f} %)")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(short(title, 44))
-    if len(names) <= 12:
-        axes.legend(loc="best", markerscale=2, fontsize=8)
+    if len(names) <= NAMED:
+        name_below(axes, handles, names)

@@ -13,7 +13,8 @@ from vitlab.report.markup import Markup, join, tag
 from vitlab.report.summary import Table
 
 FOLDER: Final = "figures"
-SIZE: Final = (4.2, 3.1)  # inches: about 400 px, so two or three stand beside each other, and one on a phone
+WIDTH: Final = 3.78  # inches: 363 px, so that three stand beside each other, and one fills a phone
+SIZE: Final = (WIDTH, 3.2)
 
 
 class Album:

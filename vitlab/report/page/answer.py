@@ -7,7 +7,7 @@ from vitlab.evaluate.scored import Level
 from vitlab.report.figures.dots import Dot, draw_dots, height_of
 from vitlab.report.formats import legend
 from vitlab.report.markup import Markup, join, section, table, tag
-from vitlab.report.page.album import Album, each, panels
+from vitlab.report.page.album import WIDTH, Album, each, panels
 from vitlab.report.rows import Row, Stat
 from vitlab.report.summary import Table
 from vitlab.report.verdict import METRIC, verdict
@@ -89,5 +89,5 @@ def _picture(found: Table, level: Level, album: Album) -> Markup:
         ) + ".",
         head=("approach", "mean", "low", "high", "runs"),
         rows=[(row.name, stat.mean, stat.low, stat.high, stat.n_runs) for row, stat in stats],
-        size=(4.2, height_of(lines)),
+        size=(WIDTH, height_of(lines)),
     )  # fmt: skip

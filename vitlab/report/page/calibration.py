@@ -12,7 +12,7 @@ from vitlab.evaluate.scored import Scored
 from vitlab.report.figures.lines import Line, draw_lines
 from vitlab.report.figures.palette import QUIET, Style
 from vitlab.report.markup import Markup, section, table
-from vitlab.report.page.album import Album, each, nothing, panels
+from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.answer import stacked
 from vitlab.report.page.classes import WITHOUT, tested
 from vitlab.report.rows import Row, Stat
@@ -26,8 +26,8 @@ def reliability_section(album: Album) -> Markup:
     """Show how often predictions of each confidence are right."""
     return section(
         "reliability", "Reliability", "Of the images that a model is 80 % sure of, it should be right on 80 %: below "
-        "the diagonal it is too sure of itself. One temperature, fitted on the validation images, mends most of it and "
-        "changes no prediction.",
+        "the diagonal it is too sure of itself, above it not sure enough. One temperature, fitted on the validation "
+        "images, may mend that; it changes no prediction.",
         each(album.tables, lambda found: _reliability(found, album)),
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def _picture(
         words=f"Reliability of {row.name}: {told}.",
         head=("probabilities", "confidence", "accuracy", "low", "high", "predictions"),
         rows=[(name, b.confidence, b.accuracy, b.low, b.high, b.count) for name, bins, _ in found for b in bins],
-        size=(3.9, 3.5),
+        size=(WIDTH, 3.7),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from vitlab.evaluate.scored import Scored
 from vitlab.report.figures.grid import draw_grid
 from vitlab.report.figures.lines import Line, draw_lines
 from vitlab.report.markup import Markup, section, table
-from vitlab.report.page.album import Album, each, nothing, panels
+from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.answer import stacked
 from vitlab.report.rows import Row, Stat
 from vitlab.report.summary import Table
@@ -78,14 +78,13 @@ def _matrix(row: Row, runs: Sequence[Scored], classes: list[str], album: Album) 
         most = max(others, default=(0, ""))
         told.append(f"{name}: {100 * shares[i, i]:.0f} % right"
                     + (f", {100 * most[0]:.0f} % taken for {most[1]}" if most[0] > 0 else ""))  # fmt: skip
-    side = 3.4 if len(classes) <= 6 else 4.4
     return album.add(
         f"confusion {row.name}",
         lambda axes: draw_grid(axes, counts, classes, album.palette.style(row), row.name),
         words=f"Confusion matrix of {row.name}. {'; '.join(told)}.",
         head=("true", "predicted", "images", "share"),
         rows=[(classes[i], classes[j], int(counts[i, j]), float(shares[i, j])) for i, j in np.ndindex(*counts.shape)],
-        size=(side + 0.5, side),
+        size=(WIDTH, 3.3) if len(classes) <= 6 else (4.8, 4.5),
     )  # fmt: skip
 
 
@@ -111,7 +110,7 @@ def _roc(found: Table, album: Album) -> Iterable[Markup]:
         head=("approach", "false_positive_rate", "mean", "lowest", "highest"),
         rows=[(line.name, *point) for line in lines
               for point in zip(line.x.tolist(), line.y.tolist(), *_edges(line), strict=True)],
-        size=(4.2, 3.7),
+        size=(WIDTH, 3.9),
     )], "Each class against the rest, averaged over the classes at equal false positive rates (macro). Lines: mean "
         "over runs; bands: from the lowest to the highest run. Dotted: chance.")  # fmt: skip
     yield table(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from vitlab.report.figures.points import Point, draw_costs
 from vitlab.report.markup import Markup, join, section, table, tag
-from vitlab.report.page.album import Album, each, nothing, panels
+from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.answer import stacked
 from vitlab.report.rows import Row, Stat
 from vitlab.report.summary import Table
@@ -76,7 +76,7 @@ def _picture(kind: str, label: str, points: Sequence[Point], found: Table, album
         words=f"Test balanced accuracy {PER[found.level]} against {label}: {told}.",
         head=("approach", kind, "score", "low", "high", "on_front"),
         rows=[(p.name, p.x, p.y, p.low, p.high, p.front) for p in points],
-        size=(4.4, 3.5),
+        size=(WIDTH, 3.6),
     )  # fmt: skip
 
 
@@ -106,4 +106,4 @@ def _memory(stat: Stat) -> str:
 
 def _told(name: str, fronts: dict[str, set[str]]) -> str:
     on = [kind.replace("_", " ") for kind, names in fronts.items() if name in names]
-    return "by " + " and ".join(on) if on else "no"
+    return "no" if not on else "both" if len(on) == len(AXES) else f"{on[0]} only"

@@ -8,7 +8,7 @@ from vitlab.evaluate.scored import Level
 from vitlab.report.figures.dots import Dot, draw_dots, height_of
 from vitlab.report.figures.palette import Style
 from vitlab.report.markup import Markup, section, table, tag
-from vitlab.report.page.album import Album, each, nothing, panels
+from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.answer import levels_of, stacked
 from vitlab.report.pairs import PAIR_METRICS
 from vitlab.report.rows import GAP_SPLITS
@@ -109,7 +109,7 @@ def _forest(found: Table, level: Level, album: Album) -> Markup:
         head=("a", "b", "difference", "low", "high", "p_permutation", "p_holm", "p_better", "detectable", "paired"),
         rows=[(p.a, p.b, p.difference, p.low, p.high, p.p_permutation, p.p_holm, p.p_better, p.detectable, p.paired)
               for p in pairs],
-        size=(4.2, height_of(lines)),
+        size=(WIDTH, height_of(lines)),
     )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _gaps(found: Table, album: Album) -> Iterable[Markup]:
             head=("approach", "gap", "mean", "low", "high"),
             rows=[(row.name, f"{split} - test", stat.mean, stat.low, stat.high)
                   for row, own in stats for split, stat in zip(GAP_SPLITS, own, strict=True)],
-            size=(4.2, height_of(lines)),
+            size=(WIDTH, height_of(lines)),
         ))  # fmt: skip
     yield panels(pictures, "Full dots: train minus test; hollow dots: val minus test, in balanced accuracy. The bars "
                  "are 95 % intervals over patients and runs.")  # fmt: skip

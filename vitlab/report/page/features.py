@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vitlab.evaluate.predictions import Predictions
 from vitlab.report.figures.points import draw_map
 from vitlab.report.markup import Markup, section
-from vitlab.report.page.album import Album, each, nothing, panels
+from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.classes import tested
 from vitlab.report.rows import Row
 from vitlab.report.summary import Table
@@ -52,7 +52,7 @@ def read_features(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]
     try:
         with np.load(folder / FILE, allow_pickle=False) as file:
             features, index = np.asarray(file["features"], np.float64), np.asarray(file["index"], np.int64)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None
     fits = features.ndim == 2 and index.shape == (len(features),) and len(index) > 2
     return (features, index) if fits and np.isfinite(features).all() else None
@@ -103,5 +103,5 @@ def _map(
         f"{centres}.",
         head=("label", "first", "second"),
         rows=[(name, *place) for name, place in zip(label.tolist(), places.tolist(), strict=True)],
-        size=(4.2, 3.6),
+        size=(WIDTH, 3.5),
     )

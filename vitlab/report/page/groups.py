@@ -11,7 +11,7 @@ from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored, by_group
 from vitlab.report.figures.dots import Dot, draw_dots, height_of
 from vitlab.report.markup import Markup, section, table
-from vitlab.report.page.album import Album, each, nothing, panels
+from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.answer import stacked
 from vitlab.report.page.classes import MANY, WITHOUT, tested
 from vitlab.report.page.manifest import read_grouping
@@ -83,7 +83,7 @@ def _column(
         head=("group", "approach", "accuracy", "low", "high", "images", "patients"),
         rows=[(group, row.name, stat.mean, stat.low, stat.high, stat.n_images, stat.n_patients)
               for group in groups for row, stat in stats[group]],
-        size=(4.2, height_of(lines)),
+        size=(WIDTH, height_of(lines)),
     )  # fmt: skip
     order = [row.name for row, _ in rows]
     yield panels([picture], f"By {name}: accuracy per test image, mean over runs with 95 % interval; in each group, "

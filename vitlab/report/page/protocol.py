@@ -20,8 +20,8 @@ ABOVE = 4  # folders from a run to that of its study: seed, axes, approach, stud
 def protocol_section(album: Album) -> Markup:
     """Say by which rules the figures were made."""
     rules = (
-        "A patient is on one side of every split; where patients are not known, each image stands for itself.",
         "Pretraining sees the training images only. The best epoch is chosen on val. Test is read once per run.",
+        "Where patients are not known, each image stands for a patient of its own.",
         "Train, val and test figures are of the same evaluation transform, without augmentation.",
         "Every figure is the mean over runs, with a 95 % interval from a hierarchical bootstrap over patients, "
         "stratified by class, and runs (seeds within folds); percentile ends.",
@@ -97,7 +97,7 @@ def _code(content: str, label: str) -> Markup:
     # A box that scrolls must be reachable by the keyboard. Lines stay lines, whatever else is escaped.
     lines = [part for line in content.rstrip("\n").split("\n") for part in ("\n", line)][1:]
     escaped = join(tag("span", "") if line == "" else line if line != "\n" else _newline() for line in lines)
-    return tag("pre", tag("code", escaped), tabindex="0", role="region", aria_label=label)
+    return tag("pre", tag("code", escaped), tabindex="0", role="group", aria_label=label)
 
 
 def _newline() -> Markup:
@@ -118,12 +118,27 @@ def _protocol(found: Table) -> Iterable[tuple[str, str]]:
     yield "images", _counted({_pieces(record.get("images")): 0 for record in records})
     yield "splits", _counted({_pieces(record.get("split"), without=("fold",)): 0 for record in records})
     runs = [run for row in found.rows for run in row.runs]
+    yield "patients in train and test", _shared_patients(found)
+    yield "labels", "shuffled: every score should be chance" if any(r.get("shuffle_labels") for r in records) else ""
     yield "seeds", ", ".join(map(str, sorted({run.seed for run in runs})))
     yield "folds", ", ".join(map(str, sorted({run.fold for run in runs if run.fold is not None})))
     yield "resamples of the intervals", "none" if found.resampling is None else f"{found.resampling.resamples:,}"
     for row in found.rows:
         epochs = ", ".join(sorted({str(run.epochs) for run in row.runs if run.epochs is not None}))
         yield row.name, "; ".join(part for part in (row.backbone, f"{epochs} epochs" if epochs else "") if part)
+
+
+def _shared_patients(found: Table) -> str:
+    """Say how many patients of test are in train too, as predictions.csv has them: the one leak that is seen there."""
+    most, known = 0, False
+    for row in found.rows:
+        for train, test in zip(row.scored.get("train", ()), row.scored.get("test", ()), strict=False):
+            patients = [set(run.predictions.patient_id.tolist()) - {""} for run in (train, test)]
+            known |= all(patients)
+            most = max(most, len(patients[0] & patients[1]))
+    if not known:
+        return "not known: no patient ids"
+    return f"up to {most} in a run: this split leaks" if most else "none"
 
 
 def _versions(found: Table) -> Iterable[tuple[str, str]]:

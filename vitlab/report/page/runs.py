@@ -59,8 +59,7 @@ def _runs(found: Table, out: Path) -> Iterable[Markup]:
     yield table(
         ("approach", "folder", "files", "seed", "fold", "epochs", "val balanced acc.", "test balanced acc.",
          "test accuracy", "seconds"),
-        rows, words=3, caption=f"{len(rows)} runs in {os.path.relpath(top, out.parent.absolute())}; scores per image, "
-        "seconds with pretraining",
+        rows, words=3, caption=f"{len(rows)} runs; scores per image, seconds with pretraining",
     )  # fmt: skip
 
 
