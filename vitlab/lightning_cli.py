@@ -238,8 +238,7 @@ class VitlabCLI(LightningCLI):
             trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best, return_predictions=False)
         if trainer.is_global_zero:
             results = self.results.finish(trainer, self.model, self.cost.totals, probe.scores)
-            for split, metrics in results["metrics"].items():
-                log_final(trainer, split, metrics)
+            log_final(trainer, results)
             print(summary(results, self.folder), flush=True)
         trainer.strategy.barrier("results written")
 

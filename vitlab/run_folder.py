@@ -11,8 +11,15 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 
 from vitlab.lock import hold
+
+# In TensorBoard's table of runs; all others are among the scalars.
+SHOWN = (
+    "final/test_balanced_accuracy", "final/test_accuracy", "final/test_auroc", "final/val_balanced_accuracy",
+    "final/val_accuracy", "final/train_balanced_accuracy",
+)  # fmt: skip
 
 
 @dataclass
@@ -147,9 +154,37 @@ def loggers(folder: Path, resumed: str | None) -> list[Any]:
     return [board, table]
 
 
-def log_final(trainer: Any, split: str, metrics: dict[str, float | None]) -> None:
-    """Write the final figures of a split into the loggers, as final/<split>_<metric>."""
-    figures = {f"final/{split}_{name}": value for name, value in metrics.items() if value is not None}
+def log_final(trainer: Any, results: dict[str, Any]) -> None:
+    """Write the final figures into the loggers, as final/<split>_<metric>, and TensorBoard's table of runs."""
+    figures = {
+        f"final/{split}_{name}": value
+        for split, metrics in results["metrics"].items()
+        for name, value in metrics.items()
+        if value is not None
+    }
     for logger in trainer.loggers:
         logger.log_metrics(figures, step=trainer.global_step)
+        if figures and isinstance(logger, TensorBoardLogger):
+            shown = [name for name in SHOWN if name in figures]
+            for summary in hparams(settings_of(trainer, results), dict.fromkeys(shown, 0.0)):  # type: ignore[no-untyped-call]
+                logger.experiment.file_writer.add_summary(summary)
         logger.save()
+
+
+def settings_of(trainer: Any, results: dict[str, Any]) -> dict[str, str | float]:
+    """Return what tells a study's runs apart.
+
+    TensorBoard takes its columns from the first run that it finds: all runs have the same ones, of the same types.
+    """
+    optim, data = trainer.lightning_module.optim, trainer.datamodule
+    named = {key: str(results[key] or "-") for key in ("approach", "axes", "fold", "backbone")}
+    return {
+        **named,
+        "seed": results["seed"],
+        "label_fraction": results["label_fraction"],
+        "optimizer": optim.optimizer,
+        "lr": optim.lr,
+        "weight_decay": optim.weight_decay,
+        "epochs": trainer.max_epochs or results["epochs"],
+        "batch_size": data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
+    }
