@@ -21,6 +21,7 @@ from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, Resu
 from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
+from vitlab.extra_outputs import extra_outputs
 from vitlab.mistakes import OneLine, explain
 from vitlab.models.backbones import unfuse_attention
 from vitlab.models.base import BaseModule
@@ -39,7 +40,7 @@ from vitlab.run_folder import (
     loggers,
     run_folder,
     study_of,
-)
+)  # fmt: skip
 
 # Warnings of the libraries that no user can act on.
 UNHELPFUL = (
@@ -185,7 +186,7 @@ class VitlabCLI(LightningCLI):
         }
         self.results = ResultsWriter(self.folder, facts)
         self.cost = CostMonitor()
-        extra: list[Callback] = [self.results]
+        extra: list[Callback] = [self.results, *extra_outputs(self.verb, config, self.folder)]
         if fit:
             extra.append(self.cost)
             if kwargs.get("logger", settings.get("logger")):
@@ -237,8 +238,7 @@ class VitlabCLI(LightningCLI):
             trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best, return_predictions=False)
         if trainer.is_global_zero:
             results = self.results.finish(trainer, self.model, self.cost.totals, probe.scores)
-            for split, metrics in results["metrics"].items():
-                log_final(trainer, split, metrics)
+            log_final(trainer, results)
             print(summary(results, self.folder), flush=True)
         trainer.strategy.barrier("results written")
 

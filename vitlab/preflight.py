@@ -33,6 +33,8 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
     refuse_null("model", model_class, own)
     if verb == "fit" and views != config.data.views:
         raise ValueError(f"{name} trains on {views} views of an image: set --data.views={views}")
+    if model_class.pretraining and (asked := [name for name in ("robustness", "features") if config.run[name]]):
+        raise ValueError(f"run.{asked[0]} is for a classifier and {name} is a pretraining: give it to the fine-tuning")
     if verb != "fit" and model_class.pretraining:
         raise ValueError(
             f"{verb} needs a classifier and {name} is a pretraining: fine-tune its "

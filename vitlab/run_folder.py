@@ -11,8 +11,15 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 
 from vitlab.lock import hold
+
+# In TensorBoard's table of runs; all others are among the scalars.
+SHOWN = (
+    "final/test_balanced_accuracy", "final/test_accuracy", "final/test_auroc", "final/val_balanced_accuracy",
+    "final/val_accuracy", "final/train_balanced_accuracy",
+)  # fmt: skip
 
 
 @dataclass
@@ -25,6 +32,9 @@ class RunSettings:
         root: Folder of all runs.
         axes: What this run varies, e.g. lr=0.001; one more folder, and a row of its own in the table.
         overwrite: Replace a run that is already there.
+        robustness: Test the best checkpoint on corrupted test images as well and write robustness.csv: 36 times the
+            test's time.
+        features: Write features.npz: what the best checkpoint's backbone makes of the test images.
     """
 
     approach: str | None = None
@@ -32,6 +42,8 @@ class RunSettings:
     root: str = "lightning_logs"
     axes: str | None = None
     overwrite: bool = False
+    robustness: bool = False
+    features: bool = False
 
 
 def approach_of(stated: str | None, model_class: type) -> str:
@@ -99,7 +111,8 @@ def check_free(folder: Path, config: Any, held: ExitStack) -> None:
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run left in the folder; to be called when the new one has passed all checks."""
-    for name in ("results.json", "predictions.csv", "backbone.safetensors", "metrics.csv"):
+    left = ("results.json", "predictions.csv", "backbone.safetensors", "metrics.csv", "robustness.csv", "features.npz")
+    for name in left:
         (folder / name).unlink(missing_ok=True)
     for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
         path.unlink()
@@ -141,9 +154,37 @@ def loggers(folder: Path, resumed: str | None) -> list[Any]:
     return [board, table]
 
 
-def log_final(trainer: Any, split: str, metrics: dict[str, float | None]) -> None:
-    """Write the final figures of a split into the loggers, as final/<split>_<metric>."""
-    figures = {f"final/{split}_{name}": value for name, value in metrics.items() if value is not None}
+def log_final(trainer: Any, results: dict[str, Any]) -> None:
+    """Write the final figures into the loggers, as final/<split>_<metric>, and TensorBoard's table of runs."""
+    figures = {
+        f"final/{split}_{name}": value
+        for split, metrics in results["metrics"].items()
+        for name, value in metrics.items()
+        if value is not None
+    }
     for logger in trainer.loggers:
         logger.log_metrics(figures, step=trainer.global_step)
+        if figures and isinstance(logger, TensorBoardLogger):
+            shown = [name for name in SHOWN if name in figures]
+            for summary in hparams(settings_of(trainer, results), dict.fromkeys(shown, 0.0)):  # type: ignore[no-untyped-call]
+                logger.experiment.file_writer.add_summary(summary)
         logger.save()
+
+
+def settings_of(trainer: Any, results: dict[str, Any]) -> dict[str, str | float]:
+    """Return what tells a study's runs apart.
+
+    TensorBoard takes its columns from the first run that it finds: all runs have the same ones, of the same types.
+    """
+    optim, data = trainer.lightning_module.optim, trainer.datamodule
+    named = {key: str(results[key] or "-") for key in ("approach", "axes", "fold", "backbone")}
+    return {
+        **named,
+        "seed": results["seed"],
+        "label_fraction": results["label_fraction"],
+        "optimizer": optim.optimizer,
+        "lr": optim.lr,
+        "weight_decay": optim.weight_decay,
+        "epochs": trainer.max_epochs or results["epochs"],
+        "batch_size": data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
+    }

@@ -27,6 +27,7 @@ MISTAKES = {
     "setting of a wrong type": ({"settings": {"data.batch_size": "many"}}, [], "batch_size"),
     "setting for a recipe that is not there": ({"settings": {"cnm:model.drop_path": 0}}, [], "did you mean cnn?"),
     "setting of the run": ({"settings": {"run.study": "x"}}, [], "set by the study itself"),
+    "output that is no choice": ({"settings": {"run.robustness": "some"}}, [], "robustness"),
     "retries below zero": ({"retries": -1}, [], "retries is -1"),
     "chain that ends in a pretraining": ({"approaches": {"a": ["simclr_pretrain"]}}, [], "ends in simclr_pretrain"),
     "chain with a classifier in it": ({"approaches": {"a": ["cnn", "cnn_simclr"]}}, [], "only the last may be none"),

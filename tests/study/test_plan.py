@@ -134,3 +134,12 @@ def test_every_shipped_study_passes_the_checks_of_fit(path, data_root, monkeypat
     monkeypatch.setenv("VITLAB_DATA", str(data_root))
     assert main(["study", "--config", str(path), "--root", str(tmp_path / "logs"), "--dry_run"]) == 0
     assert "0 done" in capsys.readouterr().out and not (tmp_path / "logs").exists()
+
+
+def test_asking_for_robustness_makes_no_new_run_and_asks_classifiers_only(study):
+    study.write(approaches=CHAIN)
+    before = keys(study)
+    study.write({"run.robustness": True, "run.features": True})
+    assert keys(study) == before
+    asked = {job.approach: job.settings["run"].get("robustness", False) for job in jobs_of(study)}
+    assert asked == {"cnn": True, "simclr": False, "cnn_simclr": True}

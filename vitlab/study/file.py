@@ -10,6 +10,7 @@ from typing import Any
 from vitlab.shipped import configs_folder, find_config
 from vitlab.study.settings import Settings, read_yaml
 
+OUTPUTS = ("run.robustness", "run.features")  # what a study may say of where and what its runs write
 ALL = "*"  # `*:key` is for every recipe of a chain
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
@@ -132,7 +133,7 @@ def _check_setting(setting: Setting, text: str, recipes: Iterable[str]) -> None:
         "seed_everything": "seeds", "data.fold": "folds", "data.label_fraction": "label_fractions",
         "ckpt_path": "nothing, a study goes on by itself",
     }  # fmt: skip
-    if setting.key in instead or setting.key.partition(".")[0] == "run":
+    if setting.key in instead or (setting.key.partition(".")[0] == "run" and setting.key not in OUTPUTS):
         raise ValueError(f"{text!r} is set by the study itself; use {instead.get(setting.key, 'name')}")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.evaluate.predictions import Predictions
+from vitlab.evaluate.projection import main_axes
 from vitlab.report.figures.points import draw_map
 from vitlab.report.markup import Markup, section
 from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
@@ -26,25 +27,6 @@ def features_section(album: Album) -> Markup:
         "shadow of those between the features: it shows ideas to test, no proof.",
         each(album.tables, lambda found: _features(found, album)),
     )  # fmt: skip
-
-
-def main_axes(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[float]]:
-    """Project features onto the two axes along which they vary most (PCA).
-
-    Args:
-        features: (N, D).
-
-    Returns:
-        (N, 2) places, and the share of the variance along each axis.
-    """
-    centred = features - features.mean(0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    variances = sizes**2
-    places = np.zeros((len(features), 2))
-    some = min(2, len(sizes))
-    places[:, :some] = left[:, :some] * sizes[:some]
-    total = float(variances.sum()) or 1.0
-    return places, [*(float(v) / total for v in variances[:some]), 0.0, 0.0][:2]
 
 
 def read_features(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
