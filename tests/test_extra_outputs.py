@@ -59,6 +59,12 @@ def test_a_disc_is_still_where_it_is_when_images_get_a_little_worse(run):
     assert scores[:, 1:].min() < scores[0, 0]
 
 
+def test_the_report_says_what_is_kept(run, tmp_path):
+    assert main(["compare", str(run), "--report", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "relative robustness" in page and "under ghosting" in page and "their features were not kept" not in page
+
+
 def test_features_are_of_each_test_image(run):
     with np.load(run / "features.npz") as file:
         assert set(file) == {"features", "index"} and file["features"].dtype == np.float16

@@ -49,6 +49,29 @@ def test_a_run_at_chance_has_nothing_to_keep(scored):
     assert found["clean"].mean == 0.5 and found["relative"].mean is None and found["relative"].low is None
 
 
+def test_a_score_that_may_be_chance_has_no_relative_figure(scored):
+    """And one just above it has no interval of millions: nothing is divided by what a resample leaves of it."""
+    y = np.arange(40) % 2
+    for right, there in ((22, False), (30, True)):
+        clean, worse = (np.where(np.arange(40) < n, y, 1 - y) for n in (right, right - 4))
+        run = scored(np.eye(2)[clean], y, range(40))
+        found = estimate_robustness([measured(run, {"noise": np.stack([clean, worse])})], Resampling(500))["relative"]
+        assert (found.mean is not None) == there and np.abs(found.draws).max() < 50
+    assert found.mean == pytest.approx(0.6) and 0 < found.low < 0.6 < found.high < 1
+
+
+def test_runs_that_differ_give_the_ratio_of_their_means(scored):
+    y = np.arange(8) % 2
+    six, five = (np.where(np.arange(8) < n, y, 1 - y) for n in (6, 5))
+    tables = [np.stack([y, y * 0]), np.stack([six, five])]
+    runs = [
+        measured(scored(np.eye(2)[table[0]], y, range(8), seed=seed), {"noise": table})
+        for seed, table in enumerate(tables)
+    ]
+    found = estimate_robustness(runs, Resampling(100))
+    assert found["relative"].mean == pytest.approx((0 + 0.125) / (0.5 + 0.25))
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
 def test_intervals_are_those_of_the_bootstrap(scored, study, metric):
     """Clean images, and each corruption alone, are the figures that `bootstrap.estimate` has for such predictions."""

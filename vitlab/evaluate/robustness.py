@@ -42,10 +42,10 @@ def estimate_robustness(
     Returns:
         `clean`, the score on images as they are; `corrupted`, the mean over corruptions and severities; `relative`, the
         mean over corruptions of (score under corruption - chance) / (clean - chance), where chance is 1 / classes: 1
-        keeps all, 0 is down to chance; each corruption's own score, mean over severities, by its name. With a
-        reference `mce`, the mean over corruptions of the error summed over severities, divided by the reference's
-        (Hendrycks & Dietterich 2019: 1 is as the reference, less is better). Its interval takes the reference's runs
-        as they are. A figure is None in a run that is no better than chance on clean images.
+        keeps all, 0 is down to chance, and None where the clean score may itself be chance; each corruption's own
+        score, mean over severities, by its name. With a reference `mce`, the mean over corruptions of the error summed
+        over severities, divided by the reference's (Hendrycks & Dietterich 2019: 1 is as the reference, less is
+        better); its interval takes the reference's runs as they are. Ratios are those of means over runs.
 
     Raises:
         ValueError: There are no runs, they were not corrupted alike, or the reference was tested on other images.
@@ -56,38 +56,47 @@ def estimate_robustness(
     chance = 1 / len({name for run in runs for name in run.robustness.label.tolist()})
     found = {"clean": (values[:, 0, 0], draws[..., 0, 0])}
     found["corrupted"] = (values[..., 1:].mean((-1, -2)), draws[..., 1:].mean((-1, -2)))
-    found["relative"] = (_relative(values, chance), _relative(draws, chance))
+    left, above = ([table - chance for table in found[name]] for name in ("corrupted", "clean"))
+    found["relative"] = _ratio(left, above)
     for c, name in enumerate(names):
         found[name] = (values[:, c, 1:].mean(-1), draws[:, :, c, 1:].mean(-1))
     if reference is not None:
         by_fold = _reference(runs, reference, resampling, metric)
         errors = [1 - table[..., 1:].mean(-1) for table in (values, draws)]
-        pairs = zip(errors, by_fold, strict=True)
-        found["mce"] = tuple(_mean_ratio(own, theirs) for own, theirs in pairs)  # type: ignore[assignment]
+        each, drawn = _ratio(errors, by_fold)
+        found["mce"] = (each.mean(-1), drawn.mean(-1))
     images = sum({int(i): int(n) for run in runs for i, n in _sizes(run)}.values())
     limits = {"relative": (-np.inf, np.inf), "mce": (0.0, np.inf)}
     plain = [Scored(run.seed, run.fold, None) for run in runs]  # type: ignore[arg-type]  # summary looks at no image
-    return {
+    figures = {
         name: replace(
             summary(plain, splits, resampling, v, d, limits=limits.get(name, (0.0, 1.0))), n_images=images
         )
         for name, (v, d) in found.items()
     }
+    clean, relative = figures["clean"], figures["relative"]
+    if clean.mean is None or (clean.mean if clean.low is None else clean.low) <= chance:
+        figures["relative"] = replace(relative, mean=None, sd=None, low=None, high=None)
+    return figures
 
 
-def _relative(scores: NDArray[np.float64], chance: float) -> NDArray[np.float64]:
-    """Return what is left above chance, mean over corruptions: (..., C, S) -> (...)."""
-    above = scores[..., 0, 0] - chance
-    left = scores[..., 1:].mean((-1, -2)) - chance
-    found: NDArray[np.float64] = np.where(above > 0, left, np.nan) / np.where(above > 0, above, 1)
-    return found
+def _ratio(
+    top: Sequence[NDArray[np.float64]], bottom: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Divide means over runs, to first order in runs and resamples (Cochran 1977, 6.3): no draw divides by next to 0.
 
+    Args:
+        top: (R, ...) of the runs and (R, B, ...) with other patients.
+        bottom: As top.
 
-def _mean_ratio(errors: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over corruptions of errors (..., C) over those of the reference; nan where that has none."""
-    found = np.where(reference > 0, errors, np.nan) / np.where(reference > 0, reference, 1)
-    means: NDArray[np.float64] = found.mean(-1)
-    return means
+    Returns:
+        As top: the runs' mean is the ratio of the means. nan where that of bottom is not above 0.
+    """
+    mean = bottom[0].mean(0)
+    mean = np.where(mean > 1e-12, mean, np.nan)
+    ratio = top[0].mean(0) / mean
+    each, drawn = (ratio + (t - ratio * b) / mean for t, b in zip(top, bottom, strict=True))
+    return each, drawn
 
 
 def _reference(

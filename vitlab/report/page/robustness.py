@@ -3,19 +3,23 @@
 import csv
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vitlab.evaluate.corrupted import FILE
+from vitlab.evaluate.corrupted import read_robustness as read_counts
+from vitlab.evaluate.robustness import Measured, estimate_robustness
 from vitlab.report.figures.lines import Line, draw_lines
 from vitlab.report.markup import Markup, section, table
 from vitlab.report.page.album import Album, each, nothing, panels
-from vitlab.report.rows import Row
+from vitlab.report.rows import Row, Stat
+from vitlab.report.runs import Run
 from vitlab.report.summary import Table
-from vitlab.report.words import LABELS
+from vitlab.report.words import LABELS, figure
 
-FILE = "robustness.csv"
 METRICS = ("balanced_accuracy", "accuracy")  # the first that all runs have
 Scores = dict[tuple[str, str, int], float]  # metric, corruption, severity
 
@@ -79,6 +83,9 @@ def _robustness(found: Table, album: Album) -> Iterable[Markup]:
         ],
         "Lines: mean over runs; bands: from the lowest to the highest run. The first picture names the lines of all.",
     )  # fmt: skip
+    if (with_intervals := _kept(known, corruptions, found)) is not None:
+        yield with_intervals
+        return
     cells = []
     for row, own in known:
         clean = row.stat("slice", "test", metric).mean
@@ -92,6 +99,38 @@ def _robustness(found: Table, album: Album) -> Iterable[Markup]:
         caption=f"Test {LABELS[metric]} per image under each corruption: mean over severities and runs"
         + _left_out(found, known),
     )  # fmt: skip
+
+
+def _kept(known: Sequence[tuple[Row, list[Scores]]], corruptions: Sequence[str], found: Table) -> Markup | None:
+    """Return the table with intervals; None where the files have no counts of patients, or without resampling."""
+    if found.resampling is None:
+        return None
+    try:
+        runs = {row.name: [_measured(run) for run in row.runs] for row, _ in known}
+        first = next(iter(runs))
+        own = {name: estimate_robustness(some, found.resampling) for name, some in runs.items()}
+    except (OSError, ValueError):
+        return None
+    for name, some in runs.items():
+        with suppress(ValueError):  # tested on other images than the first row
+            own[name] = estimate_robustness(some, found.resampling, reference=runs[first])
+    columns = ("clean", "corrupted", "relative", "mce", *corruptions)
+    cells = [
+        [name, *(figure(Stat.of_estimate(estimates[c])) if c in estimates else "-" for c in columns)]
+        for name, estimates in own.items()
+    ]
+    ratio = f"error, {first} = 1"
+    return table(
+        ("approach", "as they are", "mean under corruption", "relative robustness", ratio, *corruptions), cells,
+        caption=f"Test {LABELS['balanced_accuracy']} per image, mean over severities and runs [95 % interval over "
+        "patients and runs]. Relative robustness: what is left of the score above chance, mean over corruptions (1 is "
+        "all, 0 none; - where the score itself may be chance). Error: in shares of the first row's, mean over "
+        "corruptions, as mCE of ImageNet-C (less is better)" + _left_out(found, known),
+    )  # fmt: skip
+
+
+def _measured(run: Run) -> Measured:
+    return Measured(run.seed, run.fold, read_counts(run.folder / FILE))
 
 
 def _left_out(found: Table, known: Sequence[tuple[Row, list[Scores]]]) -> str:
