@@ -46,7 +46,9 @@ def test_without_an_interval_it_says_why(report):
     ("change", "words"),
     [
         ({}, "The splits leak: of the"),
-        ({"identical_in_train": 0, "near_in_train": 0}, "patients are on two sides"),
+        ({"identical_in_train": 0, "near_in_train": 0}, "1 patient is on two sides"),
+        ({"identical_in_train": 0, "near_in_train": 1}, "images 1 is in training as a near copy or another slice;"),
+        ({"identical_in_train": 3, "near_in_train": 0}, "images 3 are in training pixel for pixel;"),
     ],
 )
 def test_the_verdict_names_the_leak(report, change, words):
@@ -67,6 +69,12 @@ def test_a_clean_set_is_called_clean_with_its_limits(report):
     assert "patients are not known" in verdict(report)
     report["pairs"]["same file"] = {"n": 2, "across_splits": 2, "across_labels": 0}
     assert "2 pairs of copies stand on two sides" in verdict(report)
+
+
+def test_what_could_not_be_judged_is_not_called_clean(report):
+    report["shortcuts"], report["labels"] = [], {"balance": {}, "unlabelled": 0}
+    text = summary(report)
+    assert "shortcuts: not judged" in text and "labels: not judged" in text and "none beats chance" not in text
 
 
 def test_planted_copies_in_a_table_with_exact_intervals():

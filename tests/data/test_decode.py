@@ -1,5 +1,6 @@
 """Every kind of image to the model's square, against pixels that are known."""
 
+import os
 import struct
 import zlib
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitlab.data.decode import open_image, reason, to_uint8
+from vitlab.data.decode import open_image, reason, to_pixels, to_uint8
 
 
 @pytest.fixture
@@ -169,3 +170,18 @@ def test_flat_and_infinite_arrays():
     assert to_uint8(np.full((4, 4), 700, np.int32), 4, 1, "pad").max() == 0
     odd = np.array([[0.0, 1.0], [np.nan, np.inf]])
     assert to_uint8(odd, 2, 1, "pad")[0].tolist() == [[0, 255], [0, 255]]
+
+
+def test_a_pixel_that_is_no_number_hides_no_picture(tmp_path):
+    ramp = np.tile(np.linspace(0, 1, 32, dtype=np.float32), (32, 1))
+    broken = ramp.copy()
+    broken[5, 5], broken[6, 6] = np.nan, np.inf
+    Image.fromarray(broken).save(tmp_path / "f.tif")
+    pixels = to_pixels(open_image(tmp_path / "f.tif"))
+    assert np.isfinite(pixels).all() and np.abs(pixels - ramp).max() <= 1 and (pixels != ramp).sum() == 2
+
+
+def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(OSError, match="not a file"):
+        open_image(tmp_path / "a.png")

@@ -156,3 +156,15 @@ def test_levels_and_patients_in_several_splits(scored, study):
     twice = compared(both)[0]
     once = compared({name: runs[:1] for name, runs in both.items()})[0]
     assert twice.p_permutation == once.p_permutation
+
+
+def test_folds_that_are_tested_on_the_same_images_are_paired(scored, study):
+    """A published test set and folds of the rest: three folds of the same test images."""
+    by_name = {
+        name: [run for fold in (1, 2, 3) for run in study(scored, strength=strength, seeds=2, fold=fold)]
+        for name, strength in (("a", 3.0), ("b", 0.2))
+    }
+    pair, once = (
+        compared({name: runs[:count] for name, runs in by_name.items()})[0] for count in (6, 2)
+    )  # fmt: skip
+    assert pair.paired and pair.n_patients == 40 and pair.p_permutation == once.p_permutation < 0.05

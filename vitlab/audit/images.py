@@ -23,7 +23,6 @@ from vitlab.data.cache import reserve
 from vitlab.data.decode import Decoded, reason, to_pixels
 from vitlab.data.manifest import Manifest
 
-VERSION = 4  # part of the memo's key: raise it whenever a fact changes
 FRAME = 96  # side in pixels of what pairs are compared on: half of a 256 px image still fills it
 _STRINGS = ("error", "file_sha", "pixel_sha", "trimmed_sha", "mode", "quantisation")
 _NUMBERS = ("width", "height", "file_bytes", "text", "spread", "box")
@@ -124,7 +123,7 @@ def read_images(manifest: Manifest, decode: Callable[[str], Decoded], memo: Memo
     def mended(images: Images) -> bool:
         return any(_reads(decode, str(manifest.path[row])) for row in np.flatnonzero(~images.ok))
 
-    return memo.get("images", [VERSION, FRAME], compute, load, stale=mended)
+    return memo.get("images", [FRAME], compute, load, stale=mended)
 
 
 def _reads(decode: Callable[[str], Decoded], path: str) -> bool:

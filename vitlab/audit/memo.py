@@ -8,6 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,15 @@ from vitlab.data.manifest import Manifest
 
 T = TypeVar("T")
 _KEPT = 30 * 24 * 3600  # seconds without use, then a result goes when another is computed
+
+
+@lru_cache
+def _code() -> str:
+    """Return a digest of what computes the results: those of another version of it are not taken."""
+    audit = Path(__file__).parent
+    files = [file for pattern in ("*.py", "copies/*.py", "files/*.py") for file in audit.glob(pattern)]
+    files.append(audit.parent / "data" / "decode.py")
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
 
 
 class Memo:
@@ -29,7 +39,7 @@ class Memo:
 
     def __init__(self, manifest: Manifest, base: Path | None = None, reader: str = "") -> None:
         self.base = base if base is not None else cache_folder() / "audit"
-        self.key = f"{reader} {files_digest(manifest)}"
+        self.key = f"{reader} {_code()} {files_digest(manifest)}"
 
     def get(
         self,

@@ -20,18 +20,18 @@ def verdict(report: dict[str, Any]) -> str:
     parts = []
     for split, found in splits_of(report).items():
         if found["identical_in_train"] or found["near_in_train"]:
-            shares = []
-            if found["identical_in_train"]:
-                shares.append(f"{found['identical_in_train']:,} are in training pixel for pixel")
-            if found["near_in_train"]:
-                shares.append(f"{found['near_in_train']:,} as a near copy or another slice")
-            parts.append(f"of the {found['n']:,} {split} images {' and '.join(shares)}")
+            ways = {"pixel for pixel": found["identical_in_train"],
+                    "as a near copy or another slice": found["near_in_train"]}  # fmt: skip
+            (first, way), *rest = [(n, way) for way, n in ways.items() if n]
+            more = "".join(f" and {n:,} {way}" for n, way in rest)
+            are = "is" if first == 1 else "are"
+            parts.append(f"of the {found['n']:,} {split} images {first:,} {are} in training {way}{more}")
     if two_sides := len(report["patients"]["across_splits"]):
-        parts.append(f"{two_sides:,} patients are on two sides")
+        parts.append(_counted(two_sides, "patient is", "patients are") + " on two sides")
     if kinds := sum(found["across_splits"] for found in report["pairs"].values()) if not parts else 0:
-        parts.append(f"{kinds:,} pairs of copies stand on two sides")
+        parts.append(_counted(kinds, "pair of copies stands", "pairs of copies stand") + " on two sides")
     if alike := sum(set(found["splits"][0]) != set(found["splits"][1]) for found in report["patients"]["alike"]):
-        parts.append(f"{alike:,} persons seem to stand on two sides under two names")
+        parts.append(_counted(alike, "person seems", "persons seem") + " to stand on two sides under two names")
     if parts:
         sentence = f"The splits leak: {'; '.join(parts)}, so that a score on them is partly memory"
     elif not splits_of(report):
@@ -45,6 +45,10 @@ def verdict(report: dict[str, Any]) -> str:
         sentence += f" ({len(named) - 3} more do)" * (len(named) > 3)
         sentence += ", by anatomy or by acquisition" * any(name in ANATOMY for name in named[:3])
     return sentence + "."
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -66,17 +70,21 @@ def summary(report: dict[str, Any]) -> str:
         across = sum(found["across_splits"] for found in report["pairs"].values())
         lines.append(f"pairs: {kinds}; {across:,} across splits")
     lines.append(f"patients: {_patients(patients)}; {len(patients['across_splits']):,} on two sides")
-    lines += [f"  {' and '.join(found['patients'])} look like one person ({found['pairs']:,} pairs)"
+    lines += [f"  {' and '.join(found['patients'])} look like one person ({_counted(found['pairs'], 'pair', 'pairs')})"
               for found in patients["alike"][:3]]  # fmt: skip
     lines += [f"  and {len(patients['alike']) - 3:,} more"] * (len(patients["alike"]) > 3)
     if "errors" in labels:
         two = len(labels["patients_with_two_classes"])
-        lines.append(f"labels: {_labels(labels)}; {two:,} patients with two classes")
+        lines.append(f"labels: {_labels(labels)}; {_counted(two, 'patient', 'patients')} with two classes")
+    else:
+        lines.append("labels: not judged, as there are no two classes")
     lines += _unlabelled(report)
     named = _named(report)
-    lines += [f"shortcut: {found['sentence']}" for found in named[:_SHORTCUTS]] or [
-        "shortcuts: none beats chance clearly"
-    ]
+    lines += [f"shortcut: {found['sentence']}" for found in named[:_SHORTCUTS]]
+    if not report["shortcuts"]:
+        lines.append("shortcuts: not judged, as that takes two classes of 5 groups or more each")
+    elif not named:
+        lines.append("shortcuts: none beats chance clearly")
     if more := [found["name"] for found in named[_SHORTCUTS:]]:
         lines.append(f"          and {len(more)} more: {', '.join(more)}")
     if taken := [found["column"] for found in report["untested_columns"] if "the label" in found["reason"]]:

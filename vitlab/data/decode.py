@@ -1,6 +1,8 @@
 """Any image to the model's square: what a file, a container or an array holds, as uint8 (C, H, W)."""
 
+import os
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +14,13 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def open_image(path: Path | str) -> Image.Image:
-    """Open an image file; its pixels are read by `to_uint8`, which knows how many it needs."""
+    """Open an image file; its pixels are read by `to_uint8`, which knows how many it needs.
+
+    Raises:
+        OSError: There is no such file, it is no image, or a pipe or device, which would never end.
+    """
+    if not S_ISREG(os.stat(path).st_mode):
+        raise OSError("not a file")
     return Image.open(path)
 
 
@@ -82,14 +90,14 @@ def to_pixels(image: Decoded) -> NDArray[Any]:
     if isinstance(image, np.ndarray):
         pixels = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
         if pixels.ndim == 2 and pixels.dtype != np.bool_:
-            return pixels
+            return _finite(pixels)
         if pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype not in (np.uint8, np.bool_):
-            return _without_colour(pixels)
+            return _without_colour(_finite(pixels))
         image = _from_array(image)
     image.load()
     image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return np.asarray(image)
+        return _finite(np.asarray(image))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
@@ -100,6 +108,21 @@ def to_pixels(image: Decoded) -> NDArray[Any]:
 def _without_colour(pixels: NDArray[Any]) -> NDArray[Any]:
     """Return (H, W) of three equal channels, other pixels (H, W, 3) as they are."""
     return pixels[..., 0] if (pixels[..., :1] == pixels[..., 1:]).all() else pixels
+
+
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with those that are no numbers as dark as the darkest, and infinite ones as the ends.
+
+    Raises:
+        ValueError: None is finite.
+    """
+    if values.dtype.kind != "f" or (known := np.isfinite(values)).all():
+        return values
+    if not known.any():
+        raise ValueError("it holds no finite value")
+    low, high = values[known].min(), values[known].max()
+    finite: NDArray[Any] = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    return finite
 
 
 def _load(image: Image.Image, image_size: int, channels: int, fit: str) -> Image.Image:
@@ -134,11 +157,8 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
         values = array.astype(np.float32 if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 else np.float64)
         low, high = float(values.min()), float(values.max())
         if not np.isfinite(low + high):
-            finite = values[np.isfinite(values)]
-            if not finite.size:
-                raise ValueError("it holds no finite value")
-            low, high = float(finite.min()), float(finite.max())
-            values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+            values = _finite(values)
+            low, high = float(values.min()), float(values.max())
         values -= low
         values *= 255 / (high - low) if high > low else 0
         array = np.rint(values, out=values).astype(np.uint8)

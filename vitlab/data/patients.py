@@ -98,8 +98,10 @@ def _too_many(patients: list[str]) -> list[str]:
     """Return a sentence if one patient has so many images that it may be several."""
     images = Counter(patients)
     del images[""]
-    usual = sorted(images.values())[len(images) // 2] if images else 0
     name, most = max(images.items(), key=lambda item: item[1], default=("", 0))
+    if len(images) == 1 and most >= _MANY:
+        return [f"the patient {name!r} is the only one, of {most:,} images: if it names nobody, leave it empty"]
+    usual = sorted(images.values())[len(images) // 2] if images else 0
     if most < max(_MANY, _SHARE * len(patients), _TIMES * usual):
         return []
     return [

@@ -228,9 +228,18 @@ def _ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _matched(one: Sequence[Split], other: Sequence[Split]) -> list[tuple[Split, Split]]:
-    """Match the splits of two approaches; none where a split of either has no partner of the same images."""
-    found = [(mine, theirs) for mine in one for theirs in other if mine.same_as(theirs)]
-    return found if len(found) == len(one) == len(other) else []
+    """Match the splits of two approaches in their order; none where one of either has no partner of the same images.
+
+    Several folds may be tested on the same images, where only their training and validation differ.
+    """
+    found, left = [], list(other)
+    for mine in one:
+        partner = next((theirs for theirs in left if mine.same_as(theirs)), None)
+        if partner is None:
+            return []
+        found.append((mine, partner))
+        left = [theirs for theirs in left if theirs is not partner]
+    return [] if left else found
 
 
 def _pair(

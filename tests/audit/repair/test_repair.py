@@ -172,3 +172,5 @@ def test_a_second_repair_knows_stand_ins_from_patients():
     assert again.column("original_patient_id").tolist() == ["a", "", "", ""]
     assert again.column("patient_id_origin").tolist() == ["published", "copies", "copies", "copies"]
     assert len(set(again.patient_id)) == 1 and len(set(again.split)) == 1
+    words = in_words(fixed(once, pairs((1, 2, "neighbour", 0.9))))
+    assert "(nothing left)" in words and "no image is left in" in words and "the largest group" in words

@@ -17,11 +17,9 @@ from vitlab.audit.copies.pairs import (
     join,
     no_pairs,
 )
-from vitlab.audit.images import VERSION as IMAGES_VERSION
 from vitlab.audit.images import Images
 from vitlab.audit.memo import Memo
 
-VERSION = 6  # part of the memo's key: raise it whenever a pair changes
 _DIGESTS = ("file_sha", "pixel_sha", "trimmed_sha")  # of EXACT, in its order
 _ALL_PAIRS = 20  # members of a group of equal images up to which every pair is listed
 
@@ -124,5 +122,5 @@ def _near_pairs(images: Images, memo: Memo) -> tuple[Pairs, Ints]:
         )
         return Pairs(first, second, kind.astype(object), score), compared
 
-    settings = [VERSION, IMAGES_VERSION, COPY, SCAN, FINE_SCAN, FINE_SIDE, LEAST_SIDE, SMALL_COPY]
+    settings = [COPY, SCAN, FINE_SCAN, FINE_SIDE, LEAST_SIDE, SMALL_COPY]
     return memo.get("pairs", settings, compute, load)

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vitlab.audit.images import FRAME, Images
-from vitlab.audit.images import VERSION as IMAGES_VERSION
 from vitlab.audit.memo import Memo
 from vitlab.audit.progress import in_threads
 from vitlab.data.cache import files_digest
 from vitlab.data.decode import reason
 from vitlab.data.manifest import Manifest
 
-VERSION = 1  # part of the memo's key: raise it whenever a fact changes
 _BLOCK = 16  # masks that a thread reads at a time
 _UNREAD, _EMPTY = "the mask cannot be read", "the mask is empty"
 _LARGE = 0.5  # of the image: a lesion is smaller, an inverted mask larger
@@ -110,7 +108,7 @@ def _known_facts(
     # The memo knows the images' files; what else counts is which of them have masks, and the masks' files.
     files = files_digest(Manifest({"path": paths}, manifest.root))
     which = blake2b(rows.tobytes(), digest_size=16).hexdigest()
-    return memo.get("masks", [VERSION, IMAGES_VERSION, FRAME, files, which], compute, load, stale=mended)
+    return memo.get("masks", [FRAME, files, which], compute, load, stale=mended)
 
 
 def _reads(read_mask: Callable[[str], NDArray[np.bool_]], path: str) -> bool:

@@ -106,13 +106,10 @@ def repair(
             changes.append((manifest.path[row], change, why))
     fixed = manifest.with_columns(**columns, **new).where(np.flatnonzero(stays))
     counted = leading.of >= 0
-    return Repaired(
-        fixed,
-        changes,
-        [*nearness(manifest, fixed, "split", of_split.wanted), *nearness(manifest, fixed, "fold", of_fold.wanted)],
-        class_change(manifest.label[counted], manifest.label[stays & counted]),
-        int(np.unique(names[stays], return_counts=True)[1].max()),
-    )
+    near = [*nearness(manifest, fixed, "split", of_split.wanted), *nearness(manifest, fixed, "fold", of_fold.wanted)]
+    largest = int(np.unique(names[stays], return_counts=True)[1].max())
+    changed = class_change(manifest.label[counted], manifest.label[stays & counted])
+    return Repaired(fixed, changes, near, changed, largest)
 
 
 @dataclass(frozen=True)

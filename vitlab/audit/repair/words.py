@@ -25,6 +25,11 @@ def in_words(found: Repaired) -> str:
             f"; {', '.join(far)}: no nearer, as groups stay whole and the largest has {found.largest_group:,} "
             f"of {len(found.manifest):,} images"
         )
+    if emptied := [near.name for near in found.near if near.before and not near.after]:
+        lines.append(
+            f"  no image is left in {' and '.join(emptied)}: the largest group (patient, or chain of copies) has "
+            f"{found.largest_group:,} of {len(found.manifest):,}; if its id stands for nobody, leave patient_id empty"
+        )
     return "\n".join(lines)
 
 
@@ -41,7 +46,8 @@ def side_lines(found: Repaired) -> list[tuple[str, str, str]]:
 
 
 def _side(near: Nearness) -> str:
-    return f"{near.name} {near.before:,} -> {near.after:,} (classes within {near.classes:.1f} points)"
+    nearness = f"classes within {near.classes:.1f} points" if near.after else "nothing left"
+    return f"{near.name} {near.before:,} -> {near.after:,} ({nearness})"
 
 
 def _far(near: Nearness) -> bool:
