@@ -97,6 +97,7 @@ def test_splits_are_counted_as_the_schema_says():
     y = {"n": 2, "identical_in_train": 0, "near_in_train": 0, "unseen": 2}
     assert found["test"] == {
         "n": 5, "identical_in_train": 1, "near_in_train": 2, "unseen": 4, "unseen_distinct": 3, "unreadable": 1,
+        "unlabelled": 0,
         "by_class": {"x": x, "y": y},
     }  # fmt: skip
     assert found["val"]["identical_in_train"] == 1 and "train" not in found
