@@ -97,16 +97,17 @@ def _check_writable(option: str, file: Path | None) -> None:
         raise ValueError(f"cannot write {option} {file}: there is no folder {file.parent}")
 
 
-class _Parser(argparse.ArgumentParser):
+class LineParser(argparse.ArgumentParser):
     """Raises what argparse would print over several lines."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise instead of printing usage."""
         raise ValueError(message)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
     """Read the command line over a --config file over the defaults."""
-    parser = _Parser(
+    parser = LineParser(
         prog="vitlab compare",
         allow_abbrev=False,
         description="Put finished runs into one table: train, val and test figures, mean over seeds and folds with a "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vitlab.atomic import write_text
+from vitlab.report.table import LineParser
 from vitlab.report.table import main as compare
 from vitlab.shipped import find_config
 from vitlab.study.checks import Checker, check
@@ -165,13 +166,8 @@ def _show_plan(jobs: Sequence[Job], folder: Path, costs: Costs, workers: int) ->
     print(f"{len(jobs)} runs, {done} done, {left} to do{of}; nothing was written")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
 def _options(args: list[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = LineParser(
         prog="vitlab study",
         allow_abbrev=False,
         description="Run what a study file lists, each run once: the same command goes on where it stopped, skips what "
