@@ -43,7 +43,8 @@ def verdict(table: Table) -> list[str]:
     elif groups["others"]:
         sentences.append(_between(groups["others"], unit))
     if all(row.n == 1 for row in table.rows):
-        sentences.append("Each was run once: what another seed would change is not in the intervals")
+        once = "Each was run once, so that this holds for these trained models alone"
+        sentences.append(f"{once}: another seed may turn it round")
     return [sentence + "." for sentence in sentences]
 
 
