@@ -19,6 +19,7 @@ from vitlab.study.file import load, nearest
 from vitlab.study.folders import REPLACED, bring_back, changes, state_after_return, state_of
 from vitlab.study.order import in_order
 from vitlab.study.plan import Job, plan
+from vitlab.study.reuse import finished_elsewhere, take_over
 from vitlab.study.run import Runner
 from vitlab.study.settings import get
 from vitlab.study.workers import cores, gpus
@@ -57,14 +58,17 @@ def main(args: list[str]) -> int:
         checker.close()
         raise
     costs = Costs(options.root, folder, jobs)
+    elsewhere = finished_elsewhere(jobs, options.root, folder)
     if options.dry_run:
         checker.close()
-        _show_plan(jobs, folder, costs, len(devices))
+        _show_plan(jobs, folder, costs, len(devices), elsewhere)
         return 0
     _say_what_changed(jobs, folder)
     bring_back(jobs, folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.yaml", path.read_text(encoding="utf-8"))  # for the report, and for who finds the folder
+    for job in take_over(jobs, elsewhere, folder):
+        print(f"{job.name}: taken over from {elsewhere[job.key]}")
     runner = Runner(
         jobs, folder, costs, retries=study.retries, devices=devices, threads=threads, max_seconds=options.max_time,
         first=checker.worker, events=checker.events,
@@ -147,19 +151,21 @@ def _say_what_changed(jobs: Sequence[Job], folder: Path) -> None:
         )
 
 
-def _show_plan(jobs: Sequence[Job], folder: Path, costs: Costs, workers: int) -> None:
-    """Print the jobs in order, what each costs and what is done."""
+def _show_plan(jobs: Sequence[Job], folder: Path, costs: Costs, workers: int, elsewhere: dict[str, Path]) -> None:
+    """Print the jobs in order, what each costs and what is done, here or in another study."""
     total, unknown, done = 0.0, False, 0
     width = max(len(job.name) for job in jobs)
     by_key = {job.key: job for job in jobs}
     for number, job in enumerate(in_order(jobs, costs), 1):
         state, seconds = state_after_return(job, folder), costs.seconds(job)
-        done += state == "done"
-        if state != "done":
+        word = "done" if job.key in elsewhere else _WORDS[state]
+        done += word == "done"
+        if word != "done":
             total, unknown = total + (seconds or 0), unknown or seconds is None
         cost = "unknown" if seconds is None else in_words(seconds)
         behind = f"   after {by_key[job.needs].name}" if job.needs else ""
-        print(f"{number:>{len(str(len(jobs)))}}  {job.name:<{width}}  {_WORDS[state]:<8} {cost:>8}{behind}")
+        behind = f"   in {elsewhere[job.key]}" if job.key in elsewhere else behind
+        print(f"{number:>{len(str(len(jobs)))}}  {job.name:<{width}}  {word:<8} {cost:>8}{behind}")
     left = len(jobs) - done
     least = "at least " if unknown else ""
     of = f", {least}{in_words(total / workers)} on {_some(workers, 'worker')}" if total else ""

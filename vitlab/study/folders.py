@@ -102,12 +102,17 @@ def make_room(folder: Path, key: str, study: Path) -> State:
         raise ValueError(foreign(folder))
     record = read_record(folder)
     if state == "other" and record is not None:
-        _move(folder, kept_folder(folder, record["key"], study))
+        set_aside(folder, record["key"], study)
     if state in ("other", "new") and (kept := kept_folder(folder, key, study)).exists():
         if folder.exists():  # a log of a run that failed before it began
-            _move(folder, kept_folder(folder, (record or {"key": "none"})["key"], study))
+            set_aside(folder, (record or {"key": "none"})["key"], study)
         _move(kept, folder)
     return state_of(folder, key)
+
+
+def set_aside(folder: Path, key: str, study: Path) -> None:
+    """Keep what is in a run folder where a later run does not meet it."""
+    _move(folder, kept_folder(folder, key, study))
 
 
 def bring_back(jobs: Iterable[Job], study: Path) -> None:

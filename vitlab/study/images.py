@@ -13,7 +13,9 @@ from vitlab.data.splits import assign_splits
 from vitlab.mistakes import OneLine
 from vitlab.study.settings import Settings, get
 
-SPLIT_KEYS = tuple(name for name in inspect.signature(assign_splits).parameters if name != "manifest")
+_PARAMETERS = {name: of for name, of in inspect.signature(assign_splits).parameters.items() if name != "manifest"}
+SPLIT_KEYS = tuple(_PARAMETERS)
+SPLIT_DEFAULTS = {name: of.default for name, of in _PARAMETERS.items() if of.default is not of.empty}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from vitlab.shipped import configs_folder, find_config
 from vitlab.study.file import Setting, StudyFile, recipe_file, recipe_name
-from vitlab.study.images import SPLIT_KEYS, images_of
+from vitlab.study.images import SPLIT_DEFAULTS, SPLIT_KEYS, images_of
 from vitlab.study.settings import Settings, assign, get, material, merge, read_yaml, without
 
 VERSION = 1  # part of every key: raise it when what a run with the same settings computes has changed
@@ -206,6 +206,8 @@ def _with_key(job: Job) -> Job:
         raise ValueError(f"the data of {job.recipe} has no source: name a file such as configs/data/phantom.yaml")
     images = images_of(job.settings["data"])
     matters = material(job.settings)
+    said = [key for key, default in SPLIT_DEFAULTS.items() if get(matters, f"data.{key}") == default]
+    matters = without(matters, tuple(f"data.{key}" for key in said))  # a study that says them has the same runs
     if not job.last:  # the training images say it all: where they are the same, so is the pretraining
         matters = without(matters, tuple(f"data.{key}" for key in SPLIT_KEYS))
     of = {
