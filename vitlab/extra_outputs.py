@@ -18,9 +18,8 @@ from vitlab.atomic import replacing
 from vitlab.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from vitlab.evaluate import corrupted
 from vitlab.evaluate.predictions import Predictions
+from vitlab.evaluate.projection import FILE as FEATURES
 from vitlab.evaluate.results import read_results
-
-FEATURES = "features.npz"
 
 
 class ExtraOutputs(Callback):

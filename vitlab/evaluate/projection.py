@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+FILE = "features.npz"  # in a run folder: features (N, D), index (N,): rows of the manifest
+
 
 def main_axes(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[float]]:
     """Project features onto the two axes along which they vary most (PCA).

@@ -17,6 +17,7 @@ from vitlab.study.checks import Checker, check
 from vitlab.study.costs import Costs, in_words
 from vitlab.study.file import load, nearest
 from vitlab.study.folders import REPLACED, bring_back, changes, state_after_return, state_of
+from vitlab.study.measure import to_measure
 from vitlab.study.order import in_order
 from vitlab.study.plan import Job, plan
 from vitlab.study.reuse import finished_elsewhere, take_over
@@ -153,23 +154,27 @@ def _say_what_changed(jobs: Sequence[Job], folder: Path) -> None:
 
 def _show_plan(jobs: Sequence[Job], folder: Path, costs: Costs, workers: int, elsewhere: dict[str, Path]) -> None:
     """Print the jobs in order, what each costs and what is done, here or in another study."""
-    total, unknown, done = 0.0, False, 0
+    total, unknown, done, measured = 0.0, False, 0, 0
     width = max(len(job.name) for job in jobs)
     by_key = {job.key: job for job in jobs}
     for number, job in enumerate(in_order(jobs, costs), 1):
         state, seconds = state_after_return(job, folder), costs.seconds(job)
         word = "done" if job.key in elsewhere else _WORDS[state]
+        asked = ", ".join(key.removeprefix("run.") for key in to_measure(job))
+        measured += bool(asked)
         done += word == "done"
         if word != "done":
             total, unknown = total + (seconds or 0), unknown or seconds is None
         cost = "unknown" if seconds is None else in_words(seconds)
         behind = f"   after {by_key[job.needs].name}" if job.needs else ""
         behind = f"   in {elsewhere[job.key]}" if job.key in elsewhere else behind
+        behind = f"   to measure: {asked}" if asked else behind
         print(f"{number:>{len(str(len(jobs)))}}  {job.name:<{width}}  {word:<8} {cost:>8}{behind}")
     left = len(jobs) - done
     least = "at least " if unknown else ""
     of = f", {least}{in_words(total / workers)} on {_some(workers, 'worker')}" if total else ""
-    print(f"{len(jobs)} runs, {done} done, {left} to do{of}; nothing was written")
+    also = f" ({measured} of them to be measured)" if measured else ""
+    print(f"{len(jobs)} runs, {done} done{also}, {left} to do{of}; nothing was written")
 
 
 def _options(args: list[str]) -> argparse.Namespace:

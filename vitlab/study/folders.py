@@ -58,6 +58,11 @@ def last_checkpoint(folder: Path) -> Path:
     return folder / "checkpoints" / "last.ckpt"
 
 
+def best_checkpoint(folder: Path) -> Path:
+    """Return where a run keeps the epoch that it was tested at."""
+    return folder / "checkpoints" / "best.ckpt"
+
+
 def state_of(folder: Path, key: str) -> State:
     """Say how far the run with a key is in its folder."""
     record = read_record(folder)

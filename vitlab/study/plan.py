@@ -17,7 +17,8 @@ from vitlab.study.images import SPLIT_DEFAULTS, SPLIT_KEYS, images_of
 from vitlab.study.settings import Settings, assign, get, material, merge, read_yaml, without
 
 VERSION = 1  # part of every key: raise it when what a run with the same settings computes has changed
-LABELS_ONLY = ("data.label_fraction", "data.shuffle_labels")  # a pretraining sees all images and no label
+# A pretraining sees all images and no label, and nothing is measured of it.
+CLASSIFIERS_ONLY = ("data.label_fraction", "data.shuffle_labels", "run.robustness", "run.features")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +156,7 @@ def _job(study: StudyFile, root: Path, approach: str, recipe: str, layer: Settin
     general_first = sorted(study.settings.items(), key=lambda item: bool(Setting.parse(item[0]).recipes))
     for text, value in (*general_first, *point.grid):
         setting = Setting.parse(text)
-        if own != last and setting.key in LABELS_ONLY:
+        if own != last and setting.key in CLASSIFIERS_ONLY:
             continue
         if setting.reaches(own, last):
             stated.append((setting.key, value))
@@ -166,7 +167,7 @@ def _job(study: StudyFile, root: Path, approach: str, recipe: str, layer: Settin
         settings = assign(settings, key, value)
     settings = merge(settings, {"data": point.data})
     if own != last:
-        settings = without(settings, LABELS_ONLY)
+        settings = without(settings, CLASSIFIERS_ONLY)
     if (fraction := get(settings, "data.label_fraction", 1)) != 1:
         axes.insert(0, f"label_fraction={fraction:g}")
     # A pretraining keeps its recipe's name: approaches share it. The last of a chain is the approach.

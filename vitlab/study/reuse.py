@@ -13,7 +13,7 @@ from vitlab.evaluate.results import read_results
 from vitlab.lock import InUse, hold
 from vitlab.report.runs import find_runs
 from vitlab.study.folders import (
-    last_checkpoint,
+    best_checkpoint,
     make_room,
     read_record,
     record_of,
@@ -69,14 +69,14 @@ def take_over(jobs: Iterable[Job], elsewhere: dict[str, Path], study: Path) -> l
 
 def _weights(job: Job, folder: Path) -> Path:
     """Return the file of a run without which it is of no use to its study."""
-    return folder / "backbone.safetensors" if not job.last else last_checkpoint(folder).with_name("best.ckpt")
+    return folder / "backbone.safetensors" if not job.last else best_checkpoint(folder)
 
 
 def _take(job: Job, source: Path, study: Path) -> None:
     """Put a run into a job's folder; what says where it stands in its study says so for this one."""
     with tempfile.TemporaryDirectory(dir=job.folder.parent, prefix=f".{job.folder.name}.") as temporary:
         copy = Path(temporary) / "run"
-        shutil.copytree(source, copy, copy_function=_link)  # a finished run is read, never written
+        shutil.copytree(source, copy, copy_function=_link)
         results = read_results(copy) or {}
         place = {
             "approach": job.approach, "study": study.name, "axes": get(job.settings, "run.axes") or "", "fold": job.fold
@@ -89,7 +89,9 @@ def _take(job: Job, source: Path, study: Path) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
+    """Link weights, which are large and never written to; copy the rest."""
+    if source.endswith((".ckpt", ".safetensors")):
+        with suppress(OSError):  # another file system, or one without links
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)

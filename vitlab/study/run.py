@@ -13,6 +13,7 @@ from tqdm import tqdm
 from vitlab.evaluate.results import read_results
 from vitlab.study.costs import Costs, in_words
 from vitlab.study.folders import LOG, last_checkpoint, record_of, state_of
+from vitlab.study.measure import to_measure
 from vitlab.study.order import in_order, unlocks
 from vitlab.study.plan import Job
 from vitlab.study.workers import FROM_OUTSIDE, Event, Worker
@@ -29,6 +30,7 @@ class Progress:
 
     job: Job
     status: Status = "todo"
+    measure: Sequence[str] = ()  # it is trained, and this is asked of it yet
     tries: int = 0
     deaths: int = 0
     epoch: float | None = None  # time of the last checkpoint when a worker took the job
@@ -75,10 +77,11 @@ class Runner:
         self.failed_starts = 0
         for progress in self.all.values():
             if state_of(progress.job.folder, progress.job.key) == "done":
-                progress.status = "done"
+                progress.measure = to_measure(progress.job)
+                progress.status = "todo" if progress.measure else "done"
         for progress in self.all.values():  # its backbone may have been deleted since: nobody needs it any more
             users = self._users(progress.job)
-            if not progress.job.last and users and all(user.status == "done" for user in users):
+            if not progress.job.last and users and all(user.status == "done" or user.measure for user in users):
                 progress.status = "done"
         self.bar: tqdm[Any] = tqdm(disable=True)  # from `run` on
 
@@ -129,7 +132,7 @@ class Runner:
 
     def _assign(self) -> None:
         now = time.monotonic()
-        open_jobs = [p for p in self.all.values() if p.status == "todo" and self._can_start(p.job)]
+        open_jobs = [p for p in self.all.values() if p.status == "todo" and (p.measure or self._can_start(p.job))]
         waiting = [p for p in open_jobs if p.not_before <= now]
         first = in_order([p.job for p in waiting], self.costs, self.unlocks)
         waiting = [self.all[job.key] for job in first]
@@ -157,6 +160,7 @@ class Runner:
                 "record": record_of(job),
                 "settings": job.settings,
                 "weights": str(job.weights) if job.weights else None,
+                "measure": list(progress.measure),
             }
         )
 
@@ -211,6 +215,10 @@ class Runner:
         job, seconds = progress.job, float(event["seconds"])
         progress.status = "done"
         self.bar.update()
+        if progress.measure:
+            what = " and ".join(key.removeprefix("run.") for key in progress.measure)
+            self._say(f"{self._place()} {job.name}  {what} measured  {in_words(seconds)}")
+            return
         if event["found"]:
             self._say(f"{self._place()} {job.name}  done by another process")
             return
@@ -250,7 +258,7 @@ class Runner:
         """Return seconds, None where a kind of job has not run yet."""
         now, total, longest = time.monotonic(), 0.0, 0.0
         for progress in self.all.values():
-            if progress.status in ("todo", "running"):
+            if progress.status in ("todo", "running") and not progress.measure:
                 seconds = self.costs.seconds(progress.job)
                 if seconds is None:
                     return None

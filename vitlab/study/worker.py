@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import yaml
 from vitlab.lightning_cli import model_class_of, run_verb
 from vitlab.lock import InUse, hold
 from vitlab.shipped import configs_folder
-from vitlab.study.folders import LOG, last_checkpoint, make_room, write_record
+from vitlab.study.folders import LOG, best_checkpoint, last_checkpoint, make_room, write_record
 
 
 def main() -> int:
@@ -88,7 +88,8 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     """Run a job, or go on with it.
 
     Args:
-        order: `folder`, `study` (its folder), `key`, `record` for job.json, `settings`, `weights`, `retry`.
+        order: `folder`, `study` (its folder), `key`, `record` for job.json, `settings`, `weights`, `measure` (settings
+            that ask something of a finished run).
 
     Returns:
         The event: done, failed with the error's last line, or in_use where another process has the folder.
@@ -97,7 +98,10 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     try:
         with hold(folder):
             state = make_room(folder, order["key"], Path(order["study"]))
-            if state != "done":
+            if order["measure"]:
+                if (error := _measure(folder, order["measure"])) is not None:
+                    return {"event": "failed", "error": error}
+            elif state != "done":
                 write_record(folder, order["key"], order["record"])
                 error = _fit(folder, order, resume=state == "stopped")
                 if error is None and not (folder / "results.json").exists():  # e.g. trainer.fast_dev_run
@@ -118,10 +122,21 @@ def _fit(folder: Path, order: dict[str, Any], *, resume: bool) -> str | None:
         args.append(f"--model.weights={order['weights']}")
     # what a run that was killed within its first epoch has left is cleared away
     args.append(f"--ckpt_path={last_checkpoint(folder)}" if resume else "--run.overwrite=true")
+    return _run_verb("fit", args, folder, "goes on" if resume else "starts")
+
+
+def _measure(folder: Path, asked: Sequence[str]) -> str | None:
+    """Test a finished run's best checkpoint for what is asked of it yet; return the last line of the error, or None."""
+    args = [f"--config={folder / 'config.yaml'}", f"--ckpt_path={best_checkpoint(folder)}"]
+    return _run_verb("test", [*args, *(f"--{key}=true" for key in asked)], folder, "is measured")
+
+
+def _run_verb(verb: str, args: list[str], folder: Path, what: str) -> str | None:
+    """Run a verb of the command line, its output in the run's log; return the last line of the error, or None."""
     with _as_if_new(), _printing_to(folder / LOG):
-        print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {'goes on' if resume else 'starts'}", flush=True)
+        print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {what}", flush=True)
         try:
-            run_verb("fit", args, configs_folder())
+            run_verb(verb, args, configs_folder())
             return None
         except Exception as error:
             traceback.print_exc()

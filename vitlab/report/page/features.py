@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.evaluate.predictions import Predictions
-from vitlab.evaluate.projection import main_axes
+from vitlab.evaluate.projection import FILE, main_axes
 from vitlab.report.figures.points import draw_map
 from vitlab.report.markup import Markup, section
 from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
@@ -16,7 +16,6 @@ from vitlab.report.page.classes import tested
 from vitlab.report.rows import Row
 from vitlab.report.summary import Table
 
-FILE = "features.npz"  # features (N, D), index (N,): rows of the manifest
 SHOWN = 700  # images in a picture: more are no longer told apart, and each is about 90 bytes of the page
 
 
