@@ -266,7 +266,7 @@ def test_help_has_types_and_defaults(capsys):
         main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert caught.value.code == 0
-    assert "default: lightning_logs" in text and "terminal|markdown|csv|latex|json" in text and text.count("type:") == 9
+    assert "default: lightning_logs" in text and "terminal|markdown|csv|latex|json" in text and text.count("type:") == 10
 
 
 def vitlab(*argv, **env):
@@ -327,3 +327,32 @@ def test_the_table_goes_between_the_marks_of_a_page(make_run, tmp_path):
     assert "old figures" not in text and "| CNN" in text
     with pytest.raises(ValueError, match="has no lines <!-- other -->"):
         main([str(tmp_path / "logs"), "--into", str(page), "--mark", "other"])
+
+
+def test_groups_of_a_column_are_scored_in_every_format(make_scored, tmp_path, capsys):
+    """Ten patients of each hospital; the CNN is right about 9 of those of MR and 5 of the others."""
+    right = [i < 9 for i in range(10)] + [i < 5 for i in range(10)]
+    folder = make_scored(per_patient=2, test=[0.9 if right[i // 2] else 0.2 for i in range(40)])
+    text = (folder / "predictions.csv").read_text()
+    for number in range(20):
+        text = text.replace(f",test{number},", f",{'MR' if number < 10 else ''}{number},")
+    (folder / "predictions.csv").write_text(text)
+    logs = tmp_path / "logs"
+    record = json.loads(compare(capsys, logs, "--by", "patient_prefix", "--format", "json"))
+    groups = {score["group"]: score for score in record["tables"][0]["groups"]}
+    assert {name: score["accuracy"]["mean"] for name, score in groups.items()} == {"(no letters)": 0.5, "MR": 0.9}
+    assert groups["MR"]["accuracy"]["n_patients"] == 10 and groups["MR"]["accuracy"]["n_images"] == 20
+    # classes take turns: patient 9, who is missed, is of class b
+    assert {name: stat["mean"] for name, stat in groups["MR"]["sensitivity"].items()} == {"a": 1.0, "b": 0.8}
+    assert groups["MR"]["accuracy"]["low"] < 0.9 < groups["MR"]["accuracy"]["high"]
+    assert re.search(r"^MR +CNN +20 +10 +0\.900 \[", compare(capsys, logs, "--by", "patient_prefix"), re.M)
+    markdown = compare(capsys, logs, "--by", "patient_prefix", "--format", "markdown")
+    assert "\n| MR | CNN | 20 | 10 | 0.900 [" in markdown and "\n|---|---|---:|" in markdown
+    assert "\nMR & CNN & 20 & 10 & 0.900" in compare(capsys, logs, "--by", "patient_prefix", "--format", "latex")
+    assert json.loads(compare(capsys, logs, "--format", "json"))["tables"][0]["groups"] == []
+    for by, message in (("hospital", "no column 'hospital' parts the test images of phantom"),
+                        ("patient_prefx", "did you mean patient_prefix?")):  # fmt: skip
+        with pytest.raises(ValueError, match=re.escape(message)):
+            main([str(logs), "--by", by])
+    with pytest.raises(ValueError, match="--by needs resamples"):
+        main([str(logs), "--by", "patient_prefix", "--resamples", "0"])

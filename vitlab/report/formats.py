@@ -118,9 +118,37 @@ def _terminal(table: Table) -> str:
     parts.append(_block(rows, OTHERS + COST))
     if lines := _pair_lines(table):
         parts.append("\n".join(map(_filled, lines)))
+    if table.groups:
+        parts.append(_aligned(*_groups(table)))
     notes = [f"note: {note}" for note in table.notes]
     parts += ["\n".join(map(_filled, lines)) for lines in (verdict(table), [legend(table), *notes])]
     return "\n\n".join(parts)
+
+
+def _groups(table: Table) -> tuple[list[str], list[list[str]]]:
+    """The table of groups: header and rows of text."""
+    first = table.groups[0]
+    classes = [f"{name} sensitivity" for name in first.sensitivity]
+    return [first.column, "approach", "images", "patients", "accuracy", *classes], [
+        [s.group, s.name, f"{s.accuracy.n_images:,}", f"{s.accuracy.n_patients:,}", figure(s.accuracy),
+         *(figure(stat) for stat in s.sensitivity.values())]
+        for s in table.groups
+    ]  # fmt: skip
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned text, whose first two columns name the lines; what is too wide goes on below."""
+    columns = []
+    for cells in zip(header, *rows, strict=True):
+        wide = max(map(len, cells))
+        columns.append([f"{cell:{wide}}" for cell in cells])
+    blocks = [columns[:2]]
+    for column in columns[2:]:
+        if sum(len(other[0]) + 2 for other in blocks[-1]) + len(column[0]) > WIDTH:
+            blocks.append(columns[:2])
+        blocks[-1] = [*blocks[-1], column]
+    lines = ["\n".join("  ".join(line).rstrip() for line in zip(*block, strict=True)) for block in blocks]
+    return "\n\n".join(lines)
 
 
 def _filled(text: str) -> str:
@@ -155,14 +183,20 @@ def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
 
 
 def _markdown(table: Table) -> str:
-    header, rows = _grid(table)
-    lines = ["| " + " | ".join(_plain(cell) for cell in cells) + " |" for cells in (header, *rows)]
-    lines.insert(1, "|---" + "|---:" * (len(header) - 1) + "|")
-    blocks = [f"**{_plain(table.title)}**", "\n".join(lines), " ".join(map(_plain, verdict(table)))]
+    blocks = [f"**{_plain(table.title)}**", _piped(*_grid(table), words=1), " ".join(map(_plain, verdict(table)))]
     if pairs := _pair_lines(table):
         blocks.append("\n".join(f"- {_plain(line)}" for line in pairs))
+    if table.groups:
+        blocks.append(_piped(*_groups(table), words=2))
     said = legend(table)
     return "\n\n".join([*blocks, f"{said[0].upper()}{said[1:]}.", *(f"Note: {_plain(note)}." for note in table.notes)])
+
+
+def _piped(header: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    """A Markdown table whose first columns hold words, and the others figures."""
+    lines = ["| " + " | ".join(_plain(cell) for cell in cells) + " |" for cells in (header, *rows)]
+    lines.insert(1, "|---" * words + "|---:" * (len(header) - words) + "|")
+    return "\n".join(lines)
 
 
 def _plain(text: str) -> str:
@@ -181,6 +215,8 @@ def _latex(table: Table) -> str:
             for p in pairs
         ]
         lines += ["", *_tabular(["pair", f"{LABELS[METRIC]} {PER[table.level]}", "p", "p (Holm)"], cells)]
+    if table.groups:
+        lines += ["", *_tabular(*_groups(table))]
     return "\n".join(lines)
 
 

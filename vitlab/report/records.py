@@ -56,7 +56,8 @@ def to_json(tables: Sequence[Table]) -> str:
     rows[].patient.test.accuracy the same per patient, with rows[].patient null where patients are not known;
     rows[].gap.train.accuracy and rows[].patient.gap.train.accuracy are train minus test, gap.val val minus test, null
     without predictions. pairs[] = {a, b, metric, level, difference, low, high, p_permutation, p_holm, p_better,
-    detectable, paired, n_patients}: a minus b on test. tables[] has the verdict and the notes. Rows and pairs name
+    detectable, paired, n_patients}: a minus b on test. tables[] has the verdict, the notes, and with --by the
+    groups: {column, group, name, accuracy, sensitivity by class}. Rows and pairs name
     the table that they are of by its data set, study, manifest and label fraction.
     """
     rows, pairs, said = [], [], []
@@ -76,7 +77,7 @@ def to_json(tables: Sequence[Table]) -> str:
         resamples = table.resampling.resamples if table.resampling else 0
         said.append(
             {"title": table.title, **_table(table), "resamples": resamples, "verdict": verdict(table)}
-            | {"notes": table.notes}
+            | {"notes": table.notes, "groups": [asdict(score) for score in table.groups]}
         )
     record = {"rows": rows, "pairs": pairs, "tables": said}
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level
+from vitlab.report.groups import GroupScore
 from vitlab.report.notes import table_notes
 from vitlab.report.pairs import make_pairs
 from vitlab.report.rows import Row, check_classes, make_row
@@ -28,6 +29,7 @@ class Table:
         pairs: every two rows on test, at each level, the later one first: see `pairs.make_pairs`.
         notes: what a reader has to know before reading the figures.
         resampling: that intervals and pairs are from; None where none were asked for.
+        groups: scores of parts of the test images, where a column was asked for.
     """
 
     dataset: str
@@ -38,6 +40,7 @@ class Table:
     pairs: list[Pair]
     notes: list[str]
     resampling: Resampling | None = field(default=None, repr=False)
+    groups: list[GroupScore] = field(default_factory=list)
 
     @property
     def title(self) -> str:

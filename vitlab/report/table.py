@@ -3,16 +3,18 @@
 import argparse
 import difflib
 import sys
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vitlab.report.formats import FORMATS, SUFFIXES, render
+from vitlab.report.groups import grouping_of, score_groups
 from vitlab.report.insert import check_marks, insert, replace
 from vitlab.report.runs import Run, find_runs, read_run
 from vitlab.report.summary import RESAMPLES, Table, build_tables
 
 DEFAULT_DIR = "lightning_logs"
-KEYS = ("dirs", "format", "out", "data", "resamples", "report")  # of a --config file
+KEYS = ("dirs", "format", "out", "data", "by", "resamples", "report")  # of a --config file
 FEWEST_RESAMPLES = 100  # below, the 2.5 and 97.5 % points are those of two or three draws
 TO_DO = "train first (python -m vitlab fit --config configs/cnn.yaml) or name the folder of your runs"
 
@@ -48,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         only = ", only pretraining," if runs else ""
         raise ValueError(f"no finished run{only} in {', '.join(map(str, options.dirs))}{left_out}: {TO_DO}")
     tables = build_tables(runs, resamples=options.resamples)
+    if options.by is not None:
+        tables = [_with_groups(table, options.by) for table in tables]
     if options.into is not None:
         insert(render(tables, "markdown"), options.into, options.mark)
     else:
@@ -71,6 +75,19 @@ def collect(dirs: list[Path]) -> tuple[list[Run], list[Path]]:
     finished, unfinished = find_runs(dirs)
     runs = [read_run(folder) for folder in finished]
     return [run for run in runs if run.finished], unfinished + [run.folder for run in runs if not run.finished]
+
+
+def _with_groups(table: Table, column: str) -> Table:
+    """Return a table with the scores of each group of its test images."""
+    if table.resampling is None:
+        raise ValueError("--by needs resamples: leave --resamples 0 out")
+    grouping = grouping_of(table.rows)
+    if column not in grouping.columns:
+        known = ", ".join(grouping.columns) or "none"
+        why = f" ({grouping.reason})" if grouping.reason else ""
+        near = _nearest(column, grouping.columns)
+        raise ValueError(f"no column {column!r} parts the test images of {table.title}{near}; there is {known}{why}")
+    return replace_fields(table, groups=score_groups(table.rows, {column: grouping.columns[column]}, table.resampling))
 
 
 def _write(tables: list[Table], form: Any, out: Path | None) -> None:
@@ -125,6 +142,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     add("--into", metavar="PAGE", help=f"{into} (type: path, default: none)")
     add("--mark", metavar="NAME", default="compare", help="name of those marks (type: str, default: compare)")
     add("--data", metavar="NAME", help="only runs on this data set (type: str, default: all)")
+    parts = "also score the groups of the test images that differ in this column of the manifest, such as the hospital"
+    add("--by", metavar="COLUMN", help=f"{parts} (type: str, default: none)")
     drawn = "resamples for intervals and tests; 0 for neither, from results.json alone"
     add("--resamples", metavar="N", help=f"{drawn} (type: int, default: {RESAMPLES})")
     add("--report", metavar="FILE", help="also write the report, one HTML page (type: path, default: none)")

@@ -6,11 +6,11 @@ import pytest
 from vitlab.evaluate.metrics import compute_metrics
 from vitlab.evaluate.predictions import read_predictions
 from vitlab.evaluate.scored import Scored
+from vitlab.report.grouping import PREFIX, read_grouping
 from vitlab.report.page.classes import GRID, macro_roc
 from vitlab.report.page.cost import on_front
 from vitlab.report.page.features import main_axes, read_features
 from vitlab.report.page.history import read_history, together
-from vitlab.report.page.manifest import PREFIX, read_grouping
 from vitlab.report.page.robustness import read_robustness
 from vitlab.report.runs import read_run
 

@@ -15,7 +15,8 @@ from vitlab.report.runs import Run
 
 GROUPS = (2, 12)  # different values that a column of groups has
 OURS = {"path", "label", "patient_id", "split", "mask_path", "fold", "index"}
-PREFIX = "letters that the patient id begins with"
+PREFIX = "patient_prefix"  # a column of our own
+MEANING = {PREFIX: "letters that the patient id begins with"}
 
 
 @dataclass(frozen=True)
