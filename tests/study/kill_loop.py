@@ -114,22 +114,28 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", default="2")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--seconds", type=float, default=6.0, help="at most this long after a checkpoint")
+    parser.add_argument("--unbroken", type=Path, help="a finished study of the same file: its folder (default: run it)")
     options = parser.parse_args()
     out = options.out or Path(tempfile.mkdtemp(prefix="vitlab-kills-"))
     flags = ("--workers", options.workers)
+    unbroken = options.unbroken
+    if unbroken is None:
+        begin = time.monotonic()
+        whole = start(options.config, out / "whole", *flags)
+        output, _ = whole.communicate()
+        assert whole.returncode == 0, output
+        print(f"unbroken: {time.monotonic() - begin:.0f} s", flush=True)
+        (unbroken,) = (out / "whole").iterdir()
     begin = time.monotonic()
-    whole = start(options.config, out / "whole", *flags)
-    output, _ = whole.communicate()
-    assert whole.returncode == 0, output
-    seconds = time.monotonic() - begin
-    print(f"unbroken: {seconds:.0f} s", flush=True)
-    begin = time.monotonic()
-    done = broken(options.config, out / "parts", options.kills, random.Random(options.seed), flags=flags)
+    rng = random.Random(options.seed)
+    done = broken(options.config, out / "parts", options.kills, rng, options.seconds, flags)
+    parts = out / "parts" / unbroken.name
     print(f"broken by {done['study']} kills of the study and {done['worker']} of workers, which interrupted runs "
           f"{interruptions(out / 'parts')} times: {time.monotonic() - begin:.0f} s", flush=True)  # fmt: skip
-    expected, found = figures(out / "whole"), figures(out / "parts")
+    expected, found = figures(unbroken), figures(parts)
     differing = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-    whole_curves, found_curves = curves(out / "whole"), curves(out / "parts")
+    whole_curves, found_curves = curves(unbroken), curves(parts)
     # Lightning logs an epoch just after its checkpoint: a kill between the two costs that row of the curve
     lost, wrong = len(whole_curves - found_curves), len(found_curves - whole_curves)
     verdict = f"these differ: {differing}" if differing else "all equal to the digit"
