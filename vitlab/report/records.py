@@ -12,7 +12,7 @@ from vitlab.evaluate.predictions import SPLITS
 from vitlab.evaluate.scored import Level
 from vitlab.report.rows import COSTS, GAP_SPLITS, Row, Stat
 from vitlab.report.summary import Table
-from vitlab.report.verdict import verdict
+from vitlab.report.verdict import METRIC, verdict
 
 PARTS: tuple[str, ...] = tuple(reversed(SPLITS))
 LEVELS: tuple[Level, ...] = ("slice", "patient")
@@ -56,8 +56,10 @@ def to_json(tables: Sequence[Table]) -> str:
     rows[].patient.test.accuracy the same per patient, with rows[].patient null where patients are not known;
     rows[].gap.train.accuracy and rows[].patient.gap.train.accuracy are train minus test, gap.val val minus test, null
     without predictions. pairs[] = {a, b, metric, level, difference, low, high, p_permutation, p_holm, p_better,
-    detectable, paired, n_patients}: a minus b on test. tables[] has the verdict and the notes. Rows and pairs name
-    the table that they are of by its data set, study, manifest and label fraction.
+    detectable, paired, n_patients}: a minus b on test. tables[] has the verdict and the notes, and of shuffled labels
+    chance = {low, high, metric, level, exchanged, n_patients, n_images}; rows[].within_chance says whether the row is
+    in it, null for other tables. Rows and pairs name the table that they are of by its data set, study, manifest,
+    label fraction and whether its labels were shuffled.
     """
     rows, pairs, said = [], [], []
     for table in tables:
@@ -68,6 +70,7 @@ def to_json(tables: Sequence[Table]) -> str:
                 | _figures(row, "slice")
                 | {
                     "patient": _figures(row, "patient") if "patient" in row.metrics else None,
+                    "within_chance": _within_chance(table, row),
                     "cost": cost,
                     "runs": [str(run.folder) for run in row.runs],
                 }
@@ -76,7 +79,7 @@ def to_json(tables: Sequence[Table]) -> str:
         resamples = table.resampling.resamples if table.resampling else 0
         said.append(
             {"title": table.title, **_table(table), "resamples": resamples, "verdict": verdict(table)}
-            | {"notes": table.notes}
+            | {"chance": _chance(table), "notes": table.notes}
         )
     record = {"rows": rows, "pairs": pairs, "tables": said}
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
@@ -88,7 +91,22 @@ def _table(table: Table) -> dict[str, Any]:
         "study": table.study,
         "manifest_sha256": table.manifest_sha256,
         "label_fraction": table.label_fraction,
+        "shuffle_labels": table.shuffled,
     }
+
+
+def _chance(table: Table) -> dict[str, Any] | None:
+    if table.chance is None:
+        return None
+    found = asdict(table.chance)
+    del found["scores"]
+    return {"metric": METRIC, "level": "slice"} | found
+
+
+def _within_chance(table: Table, row: Row) -> bool | None:
+    if table.chance is None or row.name not in table.chance.scores:
+        return None
+    return table.chance.place(row.name) == "within"
 
 
 def _facts(table: Table, row: Row) -> dict[str, Any]:

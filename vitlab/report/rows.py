@@ -144,6 +144,7 @@ def make_row(
         return Row(approach, name, backbone, axes, runs, cost, {"slice": told}, without=without)
     found = {"slice": (estimates, gaps)}
     several = any(some["accuracy"].n_patients < some["accuracy"].n_images for some in estimates.values())
+    several &= not runs[0].shuffle_labels  # where each image has a label of its own, a patient has none
     if several:
         found["patient"] = _estimates(scored, resampling, "patient")
     metrics: dict[Level, Figures] = {}

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from vitlab.evaluate.paired import Pair
+from vitlab.report.controls import of_shuffled
 from vitlab.report.rows import Row
 from vitlab.report.summary import Table
-from vitlab.report.words import PER, at_least, figure, points
+from vitlab.report.words import PER, at_least, figure, listed, points
 
 METRIC = "balanced_accuracy"  # a rare class counts as much as a frequent one
 PRETRAINED = {"cnn_simclr": "cnn", "vit_mae": "vit"}
@@ -20,8 +21,11 @@ def verdict(table: Table) -> list[str]:
     """Answer the two questions from the tests, in sentences.
 
     Differences are of balanced accuracy on test, per patient where patients are known, else per image. One is called
-    so where `Pair.differs` says that it is larger than chance.
+    so where `Pair.differs` says that it is larger than chance. Of shuffled labels the question is another one, see
+    `controls`.
     """
+    if table.shuffled:
+        return of_shuffled(table)
     rows = {row.name: row for row in table.rows}
     pairs = [pair for pair in table.pairs if pair.level == table.level and pair.metric == METRIC]
     pairs = [pair for pair in pairs if pair.difference is not None]
@@ -63,7 +67,7 @@ def _pretraining(pairs: Sequence[Pair], unit: str) -> str:
         return f"Whether self-supervised pretraining helps, this study cannot tell: {_undecided(pairs, unit)}"
     signs = {_difference(pair) > 0 for pair in found}
     what = "helps one and hurts another" if len(signs) == 2 else "helps" if True in signs else "hurts"
-    clauses = _listed([_clause(pair) for pair in _largest(found)])
+    clauses = listed([_clause(pair) for pair in _largest(found)], LISTED)
     return f"Self-supervised pretraining {what}: {clauses} of {unit}{_rest(pairs)}"
 
 
@@ -74,7 +78,7 @@ def _architecture(pairs: Sequence[Pair], unit: str, rows: dict[str, Row]) -> str
     better = {rows[_forward(pair).a].approach.partition("_")[0] for pair in found}
     ahead = {"cnn": "The CNN generalises better", "vit": "The ViT generalises better"}
     what = ahead[better.pop()] if len(better) == 1 else "Neither architecture generalises better throughout"
-    clauses = _listed([_clause(_forward(pair)) for pair in _largest(found)])
+    clauses = listed([_clause(_forward(pair)) for pair in _largest(found)], LISTED)
     return f"{what}: {clauses} of {unit}{_rest(pairs)}"
 
 
@@ -82,7 +86,7 @@ def _settings(pairs: Sequence[Pair], unit: str) -> str:
     found = [pair for pair in pairs if pair.differs]
     if not found:
         return f"Between the settings of one approach, no difference is larger than chance: {_undecided(pairs, unit)}"
-    clauses = _listed([_clause(_forward(pair)) for pair in _largest(found)])
+    clauses = listed([_clause(_forward(pair)) for pair in _largest(found)], LISTED)
     return f"Settings matter: {clauses} of {unit}{_rest(pairs)}"
 
 
@@ -91,7 +95,7 @@ def _between(pairs: Sequence[Pair], unit: str) -> str:
     found = [pair for pair in pairs if pair.differs]
     if not found:
         return f"No difference is larger than chance: {_undecided(pairs, unit)}"
-    clauses = _listed([_clause(_forward(pair)) for pair in _largest(found)])
+    clauses = listed([_clause(_forward(pair)) for pair in _largest(found)], LISTED)
     return f"{clauses} of {unit}{_rest(pairs)}"
 
 
@@ -99,7 +103,7 @@ def _others(pairs: Sequence[Pair]) -> str:
     found = [pair for pair in pairs if pair.differs]
     if not found:
         return "; no other difference is larger than chance"
-    return f"; across both, {_listed([_clause(_forward(pair)) for pair in _largest(found)])}"
+    return f"; across both, {listed([_clause(_forward(pair)) for pair in _largest(found)], LISTED)}"
 
 
 def _rest(pairs: Sequence[Pair]) -> str:
@@ -107,11 +111,11 @@ def _rest(pairs: Sequence[Pair]) -> str:
     rest = [pair for pair in pairs if not pair.differs]
     if not rest:
         return ""
-    return f"; {_listed([_shown(pair) for pair in _largest(rest)])} may be chance{_could(rest)}"
+    return f"; {listed([_shown(pair) for pair in _largest(rest)], LISTED)} may be chance{_could(rest)}"
 
 
 def _undecided(pairs: Sequence[Pair], unit: str) -> str:
-    return f"{_listed([_shown(pair) for pair in _largest(pairs)])} of {unit} may be chance{_could(pairs)}"
+    return f"{listed([_shown(pair) for pair in _largest(pairs)], LISTED)} of {unit} may be chance{_could(pairs)}"
 
 
 def _could(pairs: Sequence[Pair]) -> str:
@@ -132,12 +136,6 @@ def _shown(pair: Pair) -> str:
 
 def _largest(pairs: Sequence[Pair]) -> list[Pair]:
     return sorted(pairs, key=lambda pair: -abs(_difference(pair)))
-
-
-def _listed(clauses: Sequence[str]) -> str:
-    more = len(clauses) - LISTED
-    shown = [*clauses[:LISTED], f"{more} more"] if more > 0 else list(clauses)
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
 
 
 def _difference(pair: Pair) -> float:

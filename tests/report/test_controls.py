@@ -1,0 +1,89 @@
+"""What is said of shuffled labels, from run folders to the words, the records and the page."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vitlab.report.runs import read_run
+from vitlab.report.summary import build_tables
+from vitlab.report.table import main
+from vitlab.report.verdict import verdict
+
+GUESS, LEARNED = [0.9, 0.2, 0.3, 0.8] * 15, [0.9] * 50 + [0.2] * 10
+
+
+def table_of(*folders, resamples=300):
+    (table,) = build_tables([read_run(folder) for folder in folders], resamples=resamples)
+    return table
+
+
+def test_at_chance_no_leak_shows(make_scored):
+    four = ("cnn", "cnn_simclr", "vit", "vit_mae")
+    table = table_of(*(make_scored(a, test=GUESS, train=LEARNED, shuffle_labels=True) for a in four))
+    said = verdict(table)
+    assert said[0].startswith("Trained on shuffled labels, all four approaches are within the interval of chance [0.")
+    assert said[0].endswith("] of test balanced accuracy per image: no leak shows.")
+    assert said[1:] == ["Train accuracy is what they know by heart: CNN 0.83, CNN + SimCLR 0.83, ViT 0.83 and ViT + "
+                        "MAE 0.83."]  # fmt: skip
+    assert table.title.endswith(", shuffled labels") and any("labels were shuffled" in note for note in table.notes)
+
+
+def test_what_is_above_leaks(make_scored):
+    learned, guess = (make_scored(a, test=t, shuffle_labels=True) for a, t in (("cnn", LEARNED), ("vit", GUESS)))
+    (said,) = verdict(table_of(learned, guess))
+    assert said.startswith("Trained on shuffled labels, CNN (0.83) is above the interval of chance [0.")
+    assert said.endswith(": something leaks; ViT is within it.")
+    wrong = [1 - value for value in LEARNED]
+    (said,) = verdict(table_of(make_scored(root="b", test=wrong, shuffle_labels=True)))
+    assert said.startswith("Trained on shuffled labels, CNN (0.17) is below the interval of chance")
+
+
+@pytest.mark.parametrize("resamples", [0, 200])
+def test_without_predictions_nothing_is_claimed(make_run, resamples):
+    said = verdict(table_of(make_run(shuffle_labels=True), resamples=resamples))
+    assert said == [
+        "Trained on shuffled labels, every score should be chance; without predictions and resamples, nothing says "
+        "whether it is.",
+        "Train accuracy is what they know by heart: CNN 0.80.",
+    ]
+
+
+def test_shuffled_labels_are_never_averaged_with_true_ones(make_scored):
+    folders = [make_scored(seed=seed, test=GUESS, shuffle_labels=seed == 1) for seed in range(2)]
+    tables = build_tables([read_run(folder) for folder in folders], resamples=200)
+    assert [(table.shuffled, table.rows[0].n, table.chance is None) for table in tables] == [
+        (False, 1, True),
+        (True, 1, False),
+    ]
+
+
+def test_programs_and_readers_of_the_page_get_it_too(make_scored, tmp_path, opened):
+    make_scored(test=LEARNED, shuffle_labels=True), make_scored("vit", test=GUESS, shuffle_labels=True)
+    make_scored("vit_mae", test=GUESS)
+    out, page = tmp_path / "t.json", tmp_path / "report.html"
+    assert main([str(tmp_path / "logs"), "--resamples", "200", "--out", str(out), "--report", str(page)]) == 0
+    record = json.loads(out.read_text())
+    true, shuffled = record["tables"]
+    assert true["chance"] is None and (true["shuffle_labels"], shuffled["shuffle_labels"]) == (False, True)
+    found = shuffled["chance"]
+    assert 0 < found.pop("low") < 0.5 < found.pop("high") < 0.83
+    assert found == {"metric": "balanced_accuracy", "level": "slice", "exchanged": "patients", "n_patients": 60,
+                     "n_images": 60}  # fmt: skip
+    assert {row["name"]: row["within_chance"] for row in record["rows"]} == {
+        "CNN": False, "ViT": True, "ViT + MAE": None,
+    }  # fmt: skip
+    with opened(page.as_uri()) as shown:
+        assert "CNN (0.83) is above the interval of chance" in shown.locator("#answer").inner_text()
+        assert "Grey: chance" in shown.locator("#scores").inner_text()
+        words = shown.locator("#scores svg.picture").evaluate_all("all => all.map(one => one.ariaLabel)")
+        assert ["chance [0." in text for text in words] == [False, True]
+    data = (tmp_path / "figures" / "test-scores-per-image-2.csv").read_text()
+    assert np.isfinite([float(end) for end in data.splitlines()[-1].split(",")[2:4]]).all()
+
+
+def test_patients_of_shuffled_labels_have_no_score(make_scored):
+    (true,) = build_tables([read_run(make_scored(test=GUESS, per_patient=4))], resamples=200)
+    (shuffled,) = build_tables([read_run(make_scored(root="b", test=GUESS, per_patient=4, shuffle_labels=True))],
+                               resamples=200)  # fmt: skip
+    assert true.level == "patient" and shuffled.level == "slice"
