@@ -1,4 +1,4 @@
-"""What is said of shuffled labels, from run folders to the words, the records and the page."""
+"""What is said of shuffled labels and of splits that leak, from run folders to words, records and the page."""
 
 import json
 
@@ -87,3 +87,50 @@ def test_patients_of_shuffled_labels_have_no_score(make_scored):
     (shuffled,) = build_tables([read_run(make_scored(root="b", test=GUESS, per_patient=4, shuffle_labels=True))],
                                resamples=200)  # fmt: skip
     assert true.level == "patient" and shuffled.level == "slice"
+
+
+def leak(make_scored, approach, by_patient, by_image, *, seeds=1, axes="", **changes):
+    """Write runs of a split by patient and of one by image, which has other test images."""
+    for seed in range(seeds):
+        for first, (cut, test) in enumerate((("patient", by_patient), ("image", by_image))):
+            yield make_scored(approach, seed, test=test, per_patient=2, first=1000 * first, split={"group_by": cut},
+                              axes=f"data.group_by={cut}{axes}", **changes)  # fmt: skip
+
+
+def test_the_verdict_says_what_a_leak_pretends(make_scored):
+    weak, strong = [0.9] * 40 + [0.2] * 20, [0.9] * 57 + [0.2] * 3
+    folders = [*leak(make_scored, "cnn", weak, strong), *leak(make_scored, "vit", weak, weak)]
+    table = table_of(*folders)
+    said = verdict(table)
+    assert table.level == "slice"  # a patient of a split by image is a few slices, whose others were trained on
+    assert said[0].startswith("In single runs split by image, CNN scored 28.3 points [")
+    assert "] of balanced accuracy per image more than by patient: that is what the leak pretended; ViT +0.0" in said[0]
+    assert said[0].endswith(" and more).") and "may be chance (this study could have found" in said[0]
+    assert not any("data.group_by=image" in sentence for sentence in said)  # what it pretends answers nothing else
+    (pair,) = [p for p in table.pairs if p.a == "CNN data.group_by=patient" and p.b == "CNN data.group_by=image"
+               and p.metric == "balanced_accuracy" and p.level == "slice"]  # fmt: skip
+    assert pair.difference == pytest.approx(-17 / 60) and pair.low < -17 / 60 < pair.high < 0
+    assert not pair.paired and pair.p_permutation is None
+    assert any(note.startswith("split by image, so that slices of a patient may stand") for note in table.notes)
+    assert any("their difference is not paired" in note for note in table.notes)
+
+
+def test_a_leak_of_several_runs_and_settings(make_scored):
+    weak, strong = [0.9] * 40 + [0.2] * 20, [0.9] * 57 + [0.2] * 3
+    (said, *_) = verdict(table_of(*leak(make_scored, "cnn", weak, strong, seeds=2, axes=",lr=0.1")))
+    assert said.startswith("Split by image, CNN lr=0.1 scores 28.3 points [") and "the leak pretends." in said
+    (said, *_) = verdict(table_of(*leak(make_scored, "cnn", strong, weak, seeds=2, root="b")))
+    assert said.startswith("Split by image, CNN scores 28.3 points [") and "less than by patient, which no leak" in said
+    (said, *_) = verdict(table_of(*leak(make_scored, "cnn", weak, weak, seeds=2, root="c")))
+    assert said.startswith("What a split by image pretends, this study cannot tell: CNN +0.0 points [")
+
+
+def test_a_leak_is_the_first_of_many_pairs(make_scored, tmp_path):
+    weak, strong = [0.9] * 40 + [0.2] * 20, [0.9] * 57 + [0.2] * 3
+    for approach in ("cnn", "cnn_simclr", "vit", "vit_mae"):
+        list(leak(make_scored, approach, weak, strong))
+    out = tmp_path / "t.md"
+    assert main([str(tmp_path / "logs"), "--resamples", "100", "--out", str(out)]) == 0
+    lines = [line for line in out.read_text().splitlines() if line.startswith("- ")]
+    assert lines[0].startswith("- CNN data.group_by=patient vs CNN data.group_by=image: -28.3 points [")
+    assert all("not paired" in line for line in lines[:4]) and "13 more pairs" in lines[15]

@@ -1,7 +1,12 @@
-"""The answers of studies that are controls, in words: shuffled labels, where every score should be chance."""
+"""The answers of studies that are controls, in words: shuffled labels, and splits that leak."""
 
+from collections.abc import Sequence
+
+from vitlab.evaluate.paired import Pair
+from vitlab.report.clauses import could_find, difference, largest, turn
+from vitlab.report.rows import CUT_BY, Row
 from vitlab.report.summary import Table
-from vitlab.report.words import ends, listed
+from vitlab.report.words import ends, listed, points
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -32,6 +37,48 @@ def of_shuffled(table: Table) -> list[str]:
     if learned := [f"{name} {mean:.2f}" for name, mean in known if mean is not None]:
         said.append(f"Train accuracy is what they know by heart: {listed(learned)}")
     return [f"{sentence}." for sentence in said]
+
+
+def of_leak(pairs: Sequence[Pair], leaks: Sequence[tuple[Row, Row]], unit: str, *, once: bool) -> str:
+    """Say what a split by image pretends.
+
+    Args:
+        pairs: each of a row that is split by image and the one that is split by patient, either first.
+        leaks: rows split by image, each with that by patient.
+        unit: what differences are of.
+        once: whether every row is of a single run.
+    """
+    names = {leaky.name: _uncut(leaky) for leaky, _ in leaks}
+    pairs = [pair if pair.a in names else turn(pair) for pair in largest(pairs)]
+    found = [pair for pair in pairs if pair.differs]
+    same = [pair for pair in pairs if not pair.differs]
+    shown = listed([f"{names[pair.a]} {points(pair.difference, pair.low, pair.high)}" for pair in same]) if same else ""
+    chance = f"may be chance{could_find(same)}"
+    if not found:
+        return f"What a split by image pretends, this study cannot tell: {shown} of {unit} {chance}"
+    start, verb, pretends = ("In single runs split", "scored", "pretended") if once else ("Split", "scores", "pretends")
+    parts = []
+    meanings = {"more": f": that is what the leak {pretends}", "less": ", which no leak does"}
+    for sign, word in ((1, "more"), (-1, "less")):
+        own = [pair for pair in found if sign * difference(pair) > 0]
+        if own:
+            clauses = [f"{names[p.a]} {verb} {points(*_size(p), signed=False)}" for p in own]
+            parts.append(f"{listed(clauses)} of {unit} {word} than by patient{meanings[word]}")
+    parts += [f"{shown} {chance}"] if same else []
+    return f"{start} by image, {'; '.join(parts)}"
+
+
+def _size(pair: Pair) -> tuple[float | None, float | None, float | None]:
+    """The difference without its sign, and its ends."""
+    pair = pair if difference(pair) > 0 else turn(pair)
+    return pair.difference, pair.low, pair.high
+
+
+def _uncut(row: Row) -> str:
+    """The row's name without what its splits were cut by."""
+    if not row.axes:
+        return row.name
+    return " ".join(row.name.replace(row.axes, CUT_BY.sub("", row.axes).strip(",")).split())
 
 
 def _scored(names: list[str], table: Table) -> str:

@@ -54,8 +54,16 @@ class Table:
 
     @property
     def level(self) -> Level:
-        """What differences are told by: patients where they are known, else slices."""
-        return "patient" if any("patient" in row.metrics for row in self.rows) else "slice"
+        """What differences are told by: patients where they are known, else slices.
+
+        Slices beside a split by image too: in one, a patient is a few slices whose others were trained on.
+        """
+        return "patient" if any("patient" in row.metrics for row in self.rows) and not self.leaks else "slice"
+
+    @property
+    def leaks(self) -> list[tuple[Row, Row]]:
+        """Rows of a split by image, each with that of a split by patient."""
+        return [(leaky, clean) for leaky in self.rows for clean in self.rows if leaky.leaks_beside(clean)]
 
 
 def build_tables(runs: Iterable[Run], *, resamples: int = RESAMPLES) -> list[Table]:
