@@ -46,6 +46,25 @@ def test_fits_the_screen(report, opened, width):
         assert beyond == 0
 
 
+@pytest.mark.parametrize("width", [1200, 390])
+def test_robustness_has_one_scale_and_a_table_that_fits_or_scrolls_by_itself(report, opened, width):
+    with opened(report.as_uri(), viewport={"width": width, "height": 900}) as page:
+        ticks = page.locator("#robustness svg.picture").evaluate_all(
+            "all => all.map(one => [...one.querySelectorAll('text')].map(e => e.textContent)"
+            ".filter(text => /^[01][.][0-9]+$/.test(text)).join())"
+        )
+        assert len(ticks) == 2 * 3  # two tables, each with a scale of its own
+        assert len(set(ticks[:3])) == len(set(ticks[3:])) == 1 and "," in ticks[0]
+        box = page.locator("#robustness .scroll").first
+        assert box.get_attribute("tabindex") == "0" and "relative robustness" in box.inner_text()
+        wide = box.evaluate("one => one.scrollWidth > one.clientWidth")
+        assert wide == (width == 390)
+        box.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("one => (one.scrollLeft > 0) == (innerWidth == 390)", arg=box.element_handle())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
 def test_all_can_use_it(report, browser, width, scheme):
     # axe is a script, which the page does not let run.
