@@ -172,6 +172,35 @@ def test_pictures_and_their_data_lie_beside(report):
         assert rows and all(len(row) == len(head) for row in rows)
 
 
+def test_pictures_of_an_earlier_page_go_and_those_of_others_stay(make_study, tmp_path):
+    study = make_study(tmp_path, classes=("a", "b"))
+    for approach in ("cnn", "vit"):
+        study.run(approach)
+
+    def write(name, *folders):
+        out = ["--report", str(tmp_path / name), "--out", str(tmp_path / "t.md"), "--resamples", "100"]
+        assert main([*(str(tmp_path / "logs" / folder) for folder in folders), *out]) == 0
+
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    foreign = [figures / "reliability-mine.png", figures / "notes.txt", tmp_path / "outside.svg"]
+    for path in foreign:
+        path.write_text("mine")
+    write("report.html", "cnn", "vit")
+    assert (figures / "reliability-vit.svg").exists() and (figures / "reliability-cnn.svg").exists()
+    (figures / ".report.html.pictures").open("a").write("../outside.svg\nnotes.txt\n")
+    write("report.html", "cnn")
+    assert not list(figures.glob("*vit*")) and len(list(figures.glob("reliability-cnn.*"))) == 3
+    assert all(path.read_text() == "mine" for path in foreign)
+    write("other.html", "cnn", "vit")
+    write("report.html", "vit")
+    assert (figures / "reliability-cnn.svg").exists(), "the other page shows it"
+    write("other.html", "vit")
+    write("report.html", "vit")
+    assert (figures / "reliability-vit.svg").exists()
+    assert not (figures / "reliability-cnn.svg").exists()
+
+
 def test_the_same_runs_give_the_same_page(report, make_study, tmp_path, monkeypatch):
     study = make_study(tmp_path, classes=("a", "b"))
     study.run("cnn"), study.run("vit")
