@@ -135,7 +135,17 @@ def test_single_runs_are_said_to_be_so(make_scored):
     runs = [read_run(make_scored(a, test=[0.9] * n + [0.2] * (40 - n))) for a, n in (("cnn", 39), ("vit", 20))]
     (table,) = build_tables(runs, resamples=200)
     said = verdict(table)
-    assert said[0].startswith("The CNN generalises better") and said[1].startswith("Each was run once")
+    assert said[0].startswith("In single runs, the CNN generalised better: CNN was better than ViT by 47.5 points [")
+    assert said[1].startswith("Each was run once")
+    three = [read_run(make_scored(a, test=[0.9] * n + [0.2] * (40 - n), root="b"))
+             for a, n in (("cnn", 39), ("cnn_simclr", 20), ("vit", 39), ("vit_mae", 39))]  # fmt: skip
+    (table,) = build_tables(three, resamples=200)
+    assert verdict(table)[0].startswith(
+        "In single runs, self-supervised pretraining hurt: CNN + SimCLR was worse than CNN by 47.5 points ["
+    )
+    own = [read_run(make_scored(a, test=[0.9] * n + [0.2] * (40 - n), root="c")) for a, n in (("a", 20), ("b", 39))]
+    (table,) = build_tables(own, resamples=200)
+    assert verdict(table)[0].startswith("In single runs, b was better than a by 47.5 points [")
 
 
 def test_identical_predictions_are_no_difference(make_scored):

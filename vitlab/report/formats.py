@@ -94,7 +94,8 @@ def _pair_lines(table: Table) -> list[str]:
     """A line a pair; of many, those that answer a question first."""
     pairs, rows = _pairs(table), {row.name: row for row in table.rows}
     if len(pairs) > PAIRS_SHOWN:
-        pairs.sort(key=lambda pair: question(rows[pair.a], rows[pair.b]) == "others")
+        order = ("leak", "pretraining", "architecture", "settings", "others")
+        pairs.sort(key=lambda pair: order.index(question(rows[pair.a], rows[pair.b])))
     lines = [pair_line(pair) for pair in pairs[:PAIRS_SHOWN]]
     more = len(pairs) - PAIRS_SHOWN
     return [*lines, f"and {more} more pairs, which are in --format json"] if more > 0 else lines

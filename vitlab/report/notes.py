@@ -41,6 +41,12 @@ def _of_rows(rows: Sequence[Row]) -> Iterable[str]:
         short = [f"{s} {m}" for s in SPLITS for m in METRICS if 0 < row.stat("slice", s, m).n_runs < row.n]
         if short:
             yield f"{row.name}: not every run has {', '.join(short)}; the others are averaged"
+    cut = [row.name for row in rows if row.by_image]
+    if cut:
+        yield f"split by image, so that slices of a patient may stand in training and in test: {', '.join(cut)}"
+    if any(run.shuffle_labels for row in rows for run in row.runs):
+        yield ("labels were shuffled in each split by itself: a score above chance says that test labels reach the "
+               "training; copies and patients on two sides do not show here, but in an audit")  # fmt: skip
     devices = sorted({run.device for row in rows for run in row.runs if run.device})
     if len(devices) > 1:
         yield f"seconds were taken on different devices: {', '.join(devices)}"

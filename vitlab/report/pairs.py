@@ -30,6 +30,9 @@ def make_pairs(rows: Sequence[Row], resampling: Resampling) -> tuple[list[Pair],
     """
     known = [row for row in rows if row.test]
     notes = _notes(known)
+    if any(one.leaks_beside(other) for one in known for other in known):
+        notes.append("a split by image and one by patient have other test images: their difference is not paired, its "
+                     "interval is of patients drawn for each by itself, and there is no p-value")  # fmt: skip
     found: list[Pair] = []
     levels: tuple[Level, ...] = ("slice", "patient")
     for level in levels:

@@ -3,16 +3,17 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from vitlab.evaluate.metrics import METRICS
 from vitlab.evaluate.predictions import SPLITS
 from vitlab.evaluate.scored import Level
+from vitlab.report.kept import OVERALL, read_kept
 from vitlab.report.rows import COSTS, GAP_SPLITS, Row, Stat
 from vitlab.report.summary import Table
-from vitlab.report.verdict import verdict
+from vitlab.report.verdict import METRIC, verdict
 
 PARTS: tuple[str, ...] = tuple(reversed(SPLITS))
 LEVELS: tuple[Level, ...] = ("slice", "patient")
@@ -55,13 +56,17 @@ def to_json(tables: Sequence[Table]) -> str:
     rows[].test.accuracy = {mean, sd, low, high, n_runs, n_patients, n_images}, per image, for every split and metric;
     rows[].patient.test.accuracy the same per patient, with rows[].patient null where patients are not known;
     rows[].gap.train.accuracy and rows[].patient.gap.train.accuracy are train minus test, gap.val val minus test, null
-    without predictions. pairs[] = {a, b, metric, level, difference, low, high, p_permutation, p_holm, p_better,
-    detectable, paired, n_patients}: a minus b on test. tables[] has the verdict, the notes, and with --by the
-    groups: {column, group, name, accuracy, sensitivity by class}. Rows and pairs name
-    the table that they are of by its data set, study, manifest and label fraction.
+    without predictions. rows[].robustness = {metric, clean, corrupted, relative, mce, corruptions: {name: ...}}, each
+    {mean, low, high} per image, see `kept`; null where it was not measured. pairs[] = {a, b, metric, level, difference,
+    low, high, p_permutation, p_holm, p_better, detectable, paired, n_patients}: a minus b on test. tables[] has the
+    verdict and the notes, and of shuffled labels chance = {low, high, metric, level, exchanged, n_patients, n_images};
+    rows[].within_chance says whether the row is in it, null for other tables. Rows and pairs name the table that they
+    are of by its data set, study, manifest, label fraction and whether its labels were shuffled. With --by,
+    tables[].groups = {column, group, name, accuracy, sensitivity by class}.
     """
     rows, pairs, said = [], [], []
     for table in tables:
+        kept = read_kept(table)
         for row in table.rows:
             cost = {name: {"mean": stat.mean, "sd": stat.sd} for name, stat in row.cost.items()}
             rows.append(
@@ -69,6 +74,8 @@ def to_json(tables: Sequence[Table]) -> str:
                 | _figures(row, "slice")
                 | {
                     "patient": _figures(row, "patient") if "patient" in row.metrics else None,
+                    "robustness": _robustness(kept.get(row.name)),
+                    "within_chance": _within_chance(table, row),
                     "cost": cost,
                     "runs": [str(run.folder) for run in row.runs],
                 }
@@ -77,7 +84,8 @@ def to_json(tables: Sequence[Table]) -> str:
         resamples = table.resampling.resamples if table.resampling else 0
         said.append(
             {"title": table.title, **_table(table), "resamples": resamples, "verdict": verdict(table)}
-            | {"notes": table.notes, "groups": [asdict(score) for score in table.groups]}
+            | {"chance": _chance(table), "notes": table.notes}
+            | {"groups": [asdict(score) for score in table.groups]}
         )
     record = {"rows": rows, "pairs": pairs, "tables": said}
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
@@ -89,7 +97,30 @@ def _table(table: Table) -> dict[str, Any]:
         "study": table.study,
         "manifest_sha256": table.manifest_sha256,
         "label_fraction": table.label_fraction,
+        "shuffle_labels": table.shuffled,
     }
+
+
+def _chance(table: Table) -> dict[str, Any] | None:
+    if table.chance is None:
+        return None
+    found = asdict(table.chance)
+    del found["scores"]
+    return {"metric": METRIC, "level": "slice"} | found
+
+
+def _robustness(kept: Mapping[str, Stat] | None) -> dict[str, Any] | None:
+    if kept is None:
+        return None
+    figures = {name: {end: getattr(stat, end) for end in ("mean", "low", "high")} for name, stat in kept.items()}
+    overall: dict[str, Any] = {name: figures.pop(name, None) for name in OVERALL}
+    return {"metric": METRIC} | overall | {"corruptions": figures}
+
+
+def _within_chance(table: Table, row: Row) -> bool | None:
+    if table.chance is None or row.name not in table.chance.scores:
+        return None
+    return table.chance.place(row.name) == "within"
 
 
 def _facts(table: Table, row: Row) -> dict[str, Any]:

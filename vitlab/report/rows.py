@@ -1,6 +1,7 @@
 """Rows of a table: the runs of one approach with one backbone and one setting, every figure with its interval."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -24,6 +25,7 @@ COSTS = (
     "images_per_second",
 )
 TOLERANCE = 1e-3  # predictions that were rounded to three digits give the figures of results.json to about as many
+CUT_BY = re.compile(r"(^|,)(data\.)?group_by=\w+")  # of the axes
 GapSplit = Literal["train", "val"]
 GAP_SPLITS: tuple[GapSplit, ...] = ("train", "val")
 
@@ -107,6 +109,17 @@ class Row:
         """How many runs."""
         return len(self.runs)
 
+    @property
+    def by_image(self) -> bool:
+        """Whether the splits were cut by image, so that a patient may stand on both sides."""
+        return any(run.group_by == "image" for run in self.runs)
+
+    def leaks_beside(self, other: "Row") -> bool:
+        """Say whether this row is of a split by image, and the other of one by patient with the same settings."""
+        mine, others = (CUT_BY.sub("", row.axes).strip(",") for row in (self, other))
+        same = (self.approach, self.backbone, mine) == (other.approach, other.backbone, others)
+        return same and self.by_image and not other.by_image
+
     def stat(self, level: Level, split: str, metric: str) -> Stat:
         """A figure; one without a mean where there is none."""
         return self.metrics.get(level, {}).get(split, {}).get(metric, MISSING)
@@ -144,6 +157,7 @@ def make_row(
         return Row(approach, name, backbone, axes, runs, cost, {"slice": told}, without=without)
     found = {"slice": (estimates, gaps)}
     several = any(some["accuracy"].n_patients < some["accuracy"].n_images for some in estimates.values())
+    several &= not runs[0].shuffle_labels  # where each image has a label of its own, a patient has none
     if several:
         found["patient"] = _estimates(scored, resampling, "patient")
     metrics: dict[Level, Figures] = {}

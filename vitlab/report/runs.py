@@ -35,6 +35,10 @@ class Run:
     device: str
     epochs: int | None
     n_folds: int | None
+    group_by: str
+    """What splits were cut by, "image" or "patient"; "" where results.json does not say."""
+    shuffle_labels: bool
+    """Whether the labels of every split were dealt anew among its images."""
     test_sha256: str
     """Digest of the images that it was tested on; "" where results.json does not say."""
     metrics: Mapping[str, Mapping[str, float | None]]
@@ -147,6 +151,8 @@ def _run(folder: Path, record: dict[str, Any]) -> Run:
         backbone=str(record.get("backbone") or ""),
         device=str(record.get("device") or ""),
         n_folds=None if n_folds is None else int(n_folds),
+        group_by=str(_object(record, "split").get("group_by") or ""),
+        shuffle_labels=record.get("shuffle_labels") is True,
         test_sha256=str(_object(record, "split_sha256").get("test") or ""),
         metrics=metrics,
         cost=_cost(record),

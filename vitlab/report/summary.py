@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from vitlab.evaluate.chance import Chance, chance
 from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level
@@ -18,7 +19,7 @@ NAMES = {"cnn": "CNN", "cnn_simclr": "CNN + SimCLR", "vit": "ViT", "vit_mae": "V
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows that may be compared: one study, the same images and the same share of their labels.
+    """Rows that may be compared: one study, the same images and labels and the same share of these.
 
     Args:
         dataset: as in results.json.
@@ -29,6 +30,8 @@ class Table:
         pairs: every two rows on test, at each level, the later one first: see `pairs.make_pairs`.
         notes: what a reader has to know before reading the figures.
         resampling: that intervals and pairs are from; None where none were asked for.
+        shuffled: whether the labels were dealt anew among the images, so that every score should be chance.
+        chance: where they were, and predictions are known: the interval of chance of test balanced accuracy.
         groups: scores of parts of the test images, where a column was asked for.
     """
 
@@ -40,6 +43,8 @@ class Table:
     pairs: list[Pair]
     notes: list[str]
     resampling: Resampling | None = field(default=None, repr=False)
+    shuffled: bool = False
+    chance: Chance | None = None
     groups: list[GroupScore] = field(default_factory=list)
 
     @property
@@ -47,19 +52,29 @@ class Table:
         """One line that tells this table from the others."""
         labels = "" if self.label_fraction == 1 else f", {100 * self.label_fraction:g} % of the training labels"
         study = "" if self.study == self.dataset else f"{self.study}: "
+        labels += ", shuffled labels" if self.shuffled else ""
         return f"{study}{self.dataset or 'unnamed data'} (manifest {self.manifest_sha256[:8]}){labels}"
 
     @property
     def level(self) -> Level:
-        """What differences are told by: patients where they are known, else slices."""
-        return "patient" if any("patient" in row.metrics for row in self.rows) else "slice"
+        """What differences are told by: patients where they are known, else slices.
+
+        Slices beside a split by image too: in one, a patient is a few slices whose others were trained on.
+        """
+        return "patient" if any("patient" in row.metrics for row in self.rows) and not self.leaks else "slice"
+
+    @property
+    def leaks(self) -> list[tuple[Row, Row]]:
+        """Rows of a split by image, each with that of a split by patient."""
+        return [(leaky, clean) for leaky in self.rows for clean in self.rows if leaky.leaks_beside(clean)]
 
 
 def build_tables(runs: Iterable[Run], *, resamples: int = RESAMPLES) -> list[Table]:
     """Sort runs into tables and rows, and compare the rows of each table.
 
-    Runs of different studies, manifests, data sets or label fractions go into different tables, and runs of different
-    backbones or axes into different rows. Pretraining runs are no rows: their cost is in the rows that use them.
+    Runs of different studies, manifests, data sets or label fractions go into different tables, shuffled labels into
+    one of their own, and runs of different backbones or axes into different rows. Pretraining runs are no rows: their
+    cost is in the rows that use them.
 
     Args:
         runs: finished ones.
@@ -68,11 +83,12 @@ def build_tables(runs: Iterable[Run], *, resamples: int = RESAMPLES) -> list[Tab
     Raises:
         ValueError: when a row would have the same seed and fold twice, or runs of one table have different classes.
     """
-    groups: dict[tuple[str, str, str, float], list[Run]] = {}
+    groups: dict[tuple[str, str, str, float, bool], list[Run]] = {}
     for run in runs:
         if run.task != "pretrain":
-            groups.setdefault((run.dataset, run.study, run.manifest_sha256, run.label_fraction), []).append(run)
-    order = sorted(groups, key=lambda key: (*key[:3], -key[3]))
+            key = (run.dataset, run.study, run.manifest_sha256, run.label_fraction, run.shuffle_labels)
+            groups.setdefault(key, []).append(run)
+    order = sorted(groups, key=lambda key: (*key[:3], -key[3], key[4]))
     return [_table(*key, groups[key], Resampling(resamples) if resamples else None) for key in order]
 
 
@@ -81,6 +97,7 @@ def _table(
     study: str,
     manifest_sha256: str,
     label_fraction: float,
+    shuffled: bool,
     runs: list[Run],
     resampling: Resampling | None,
 ) -> Table:
@@ -107,8 +124,18 @@ def _table(
         rows.append(make_row(approach, name, backbone, axes, own, resampling))
     _check_classes(rows)
     pairs, notes = make_pairs(rows, resampling) if resampling else ([], [])
+    tested = {row.name: row.scored["test"] for row in rows if "test" in row.scored} if shuffled else {}
     return Table(
-        dataset, study, manifest_sha256, label_fraction, rows, pairs, [*table_notes(rows), *notes], resampling
+        dataset=dataset,
+        study=study,
+        manifest_sha256=manifest_sha256,
+        label_fraction=label_fraction,
+        rows=rows,
+        pairs=pairs,
+        notes=[*table_notes(rows), *notes],
+        resampling=resampling,
+        shuffled=shuffled,
+        chance=chance(tested, shuffles=resampling.resamples) if resampling and tested else None,
     )
 
 

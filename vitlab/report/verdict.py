@@ -1,27 +1,30 @@
 """The answer in words: whether pretraining helps, which architecture generalises, and what this study cannot tell."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, get_args
 
 from vitlab.evaluate.paired import Pair
+from vitlab.report.clauses import better_than, difference, forward, may_be_chance
+from vitlab.report.controls import of_leak, of_shuffled
 from vitlab.report.rows import Row
 from vitlab.report.summary import Table
-from vitlab.report.words import PER, at_least, figure, points
+from vitlab.report.words import PER, figure
 
 METRIC = "balanced_accuracy"  # a rare class counts as much as a frequent one
 PRETRAINED = {"cnn_simclr": "cnn", "vit_mae": "vit"}
 ARCHITECTURES = {"vit": "cnn", "vit_mae": "cnn_simclr"}
-Question = Literal["pretraining", "architecture", "settings", "others"]
-LISTED = 3  # pairs that a sentence names, the largest differences first
+Question = Literal["leak", "pretraining", "architecture", "settings", "others"]
 
 
 def verdict(table: Table) -> list[str]:
     """Answer the two questions from the tests, in sentences.
 
     Differences are of balanced accuracy on test, per patient where patients are known, else per image. One is called
-    so where `Pair.differs` says that it is larger than chance.
+    so where `Pair.differs` says that it is larger than chance. Of shuffled labels the question is another one, see
+    `controls`.
     """
+    if table.shuffled:
+        return of_shuffled(table)
     rows = {row.name: row for row in table.rows}
     pairs = [pair for pair in table.pairs if pair.level == table.level and pair.metric == METRIC]
     pairs = [pair for pair in pairs if pair.difference is not None]
@@ -31,25 +34,33 @@ def verdict(table: Table) -> list[str]:
     for pair in pairs:
         groups[question(rows[pair.a], rows[pair.b])].append(pair)
     unit = f"balanced accuracy {PER[table.level]}"
+    once = all(row.n == 1 for row in table.rows)
     sentences = []
+    if groups["leak"]:
+        # What a leak pretends answers no other question.
+        leaky = {row.name for row, _ in table.leaks}
+        groups = {name: [p for p in own if name == "leak" or not leaky & {p.a, p.b}] for name, own in groups.items()}
+        sentences.append(of_leak(groups["leak"], table.leaks, unit, once=once))
     if groups["pretraining"]:
-        sentences.append(_pretraining(groups["pretraining"], unit))
+        sentences.append(_pretraining(groups["pretraining"], unit, once))
     if groups["architecture"]:
-        sentences.append(_architecture(groups["architecture"], unit, rows))
+        sentences.append(_architecture(groups["architecture"], unit, rows, once))
     if groups["settings"]:
-        sentences.append(_settings(groups["settings"], unit))
-    if sentences and groups["others"]:
-        sentences[-1] += _others(groups["others"])
+        sentences.append(_settings(groups["settings"], unit, once))
+    if groups["others"] and len(sentences) > bool(groups["leak"]):
+        sentences[-1] += _others(groups["others"], once)
     elif groups["others"]:
-        sentences.append(_between(groups["others"], unit))
-    if all(row.n == 1 for row in table.rows):
-        once = "Each was run once, so that this holds for these trained models alone"
-        sentences.append(f"{once}: another seed may turn it round")
-    return [sentence + "." for sentence in sentences]
+        sentences.append(_between(groups["others"], unit, once))
+    if once:
+        sentences.append("Each was run once, so that this holds for these trained models alone: another seed may turn "
+                         "it round")  # fmt: skip
+    return [f"{sentence}." for sentence in sentences]
 
 
 def question(a: Row, b: Row) -> Question:
-    """Say which question a pair answers; `a` is the later row."""
+    """Say which question a pair answers; `a` is the later row, and of a leak that of the split by patient."""
+    if b.leaks_beside(a):
+        return "leak"
     if a.axes == b.axes and PRETRAINED.get(a.approach) == b.approach and a.backbone == b.backbone:
         return "pretraining"
     if a.axes == b.axes and ARCHITECTURES.get(a.approach) == b.approach:
@@ -57,103 +68,55 @@ def question(a: Row, b: Row) -> Question:
     return "settings" if a.approach == b.approach and a.axes != b.axes else "others"
 
 
-def _pretraining(pairs: Sequence[Pair], unit: str) -> str:
+def _pretraining(pairs: Sequence[Pair], unit: str, once: bool) -> str:
     found = [pair for pair in pairs if pair.differs]
     if not found:
-        return f"Whether self-supervised pretraining helps, this study cannot tell: {_undecided(pairs, unit)}"
-    signs = {_difference(pair) > 0 for pair in found}
-    what = "helps one and hurts another" if len(signs) == 2 else "helps" if True in signs else "hurts"
-    clauses = _listed([_clause(pair) for pair in _largest(found)])
-    return f"Self-supervised pretraining {what}: {clauses} of {unit}{_rest(pairs)}"
+        return f"Whether self-supervised pretraining helps, this study cannot tell: {may_be_chance(pairs, unit)}"
+    signs = {difference(pair) > 0 for pair in found}
+    helps, hurts = ("helped", "hurt") if once else ("helps", "hurts")
+    what = f"{helps} one and {hurts} another" if len(signs) == 2 else helps if True in signs else hurts
+    clauses = better_than(found, once=once, turned=False)
+    start = "In single runs, self" if once else "Self"
+    return f"{start}-supervised pretraining {what}: {clauses} of {unit}{_rest(pairs)}"
 
 
-def _architecture(pairs: Sequence[Pair], unit: str, rows: dict[str, Row]) -> str:
+def _architecture(pairs: Sequence[Pair], unit: str, rows: dict[str, Row], once: bool) -> str:
     found = [pair for pair in pairs if pair.differs]
     if not found:
-        return f"Which architecture generalises better, this study cannot tell: {_undecided(pairs, unit)}"
-    better = {rows[_forward(pair).a].approach.partition("_")[0] for pair in found}
-    ahead = {"cnn": "The CNN generalises better", "vit": "The ViT generalises better"}
-    what = ahead[better.pop()] if len(better) == 1 else "Neither architecture generalises better throughout"
-    clauses = _listed([_clause(_forward(pair)) for pair in _largest(found)])
-    return f"{what}: {clauses} of {unit}{_rest(pairs)}"
+        return f"Which architecture generalises better, this study cannot tell: {may_be_chance(pairs, unit)}"
+    better = {rows[forward(pair).a].approach.partition("_")[0] for pair in found}
+    names = {"cnn": "the CNN", "vit": "the ViT"}
+    who, throughout = (names[better.pop()], "") if len(better) == 1 else ("neither architecture", " throughout")
+    start = f"In single runs, {who} generalised" if once else f"{who[0].upper()}{who[1:]} generalises"
+    return f"{start} better{throughout}: {better_than(found, once=once)} of {unit}{_rest(pairs)}"
 
 
-def _settings(pairs: Sequence[Pair], unit: str) -> str:
+def _settings(pairs: Sequence[Pair], unit: str, once: bool) -> str:
     found = [pair for pair in pairs if pair.differs]
     if not found:
-        return f"Between the settings of one approach, no difference is larger than chance: {_undecided(pairs, unit)}"
-    clauses = _listed([_clause(_forward(pair)) for pair in _largest(found)])
-    return f"Settings matter: {clauses} of {unit}{_rest(pairs)}"
+        told = may_be_chance(pairs, unit)
+        return f"Between the settings of one approach, no difference is larger than chance: {told}"
+    start = "In single runs, settings mattered" if once else "Settings matter"
+    return f"{start}: {better_than(found, once=once)} of {unit}{_rest(pairs)}"
 
 
-def _between(pairs: Sequence[Pair], unit: str) -> str:
+def _between(pairs: Sequence[Pair], unit: str, once: bool) -> str:
     """The sentence of a table that has none of the four approaches' questions in it."""
     found = [pair for pair in pairs if pair.differs]
     if not found:
-        return f"No difference is larger than chance: {_undecided(pairs, unit)}"
-    clauses = _listed([_clause(_forward(pair)) for pair in _largest(found)])
-    return f"{clauses} of {unit}{_rest(pairs)}"
+        return f"No difference is larger than chance: {may_be_chance(pairs, unit)}"
+    return f"{'In single runs, ' if once else ''}{better_than(found, once=once)} of {unit}{_rest(pairs)}"
 
 
-def _others(pairs: Sequence[Pair]) -> str:
+def _others(pairs: Sequence[Pair], once: bool) -> str:
     found = [pair for pair in pairs if pair.differs]
-    if not found:
-        return "; no other difference is larger than chance"
-    return f"; across both, {_listed([_clause(_forward(pair)) for pair in _largest(found)])}"
+    return f"; across both, {better_than(found, once=once)}" if found else "; no other difference is larger than chance"
 
 
 def _rest(pairs: Sequence[Pair]) -> str:
     """What of a group is not larger than chance."""
     rest = [pair for pair in pairs if not pair.differs]
-    if not rest:
-        return ""
-    return f"; {_listed([_shown(pair) for pair in _largest(rest)])} may be chance{_could(rest)}"
-
-
-def _undecided(pairs: Sequence[Pair], unit: str) -> str:
-    return f"{_listed([_shown(pair) for pair in _largest(pairs)])} of {unit} may be chance{_could(pairs)}"
-
-
-def _could(pairs: Sequence[Pair]) -> str:
-    known = [pair.detectable for pair in pairs if pair.detectable is not None]
-    return f" (this study could have found differences of {at_least(max(known))} and more)" if known else ""
-
-
-def _clause(pair: Pair) -> str:
-    if _difference(pair) < 0:
-        pair = _turned(pair)
-        return f"{pair.b} is worse than {pair.a} by {points(pair.difference, pair.low, pair.high, signed=False)}"
-    return f"{pair.a} is better than {pair.b} by {points(pair.difference, pair.low, pair.high, signed=False)}"
-
-
-def _shown(pair: Pair) -> str:
-    return f"{pair.a} against {pair.b} {points(pair.difference, pair.low, pair.high)}"
-
-
-def _largest(pairs: Sequence[Pair]) -> list[Pair]:
-    return sorted(pairs, key=lambda pair: -abs(_difference(pair)))
-
-
-def _listed(clauses: Sequence[str]) -> str:
-    more = len(clauses) - LISTED
-    shown = [*clauses[:LISTED], f"{more} more"] if more > 0 else list(clauses)
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
-
-
-def _difference(pair: Pair) -> float:
-    assert pair.difference is not None
-    return pair.difference
-
-
-def _forward(pair: Pair) -> Pair:
-    """The better one first."""
-    return _turned(pair) if _difference(pair) < 0 else pair
-
-
-def _turned(pair: Pair) -> Pair:
-    low, high = (None if end is None else -end for end in (pair.high, pair.low))
-    better = None if pair.p_better is None else 1 - pair.p_better
-    return replace(pair, a=pair.b, b=pair.a, difference=-_difference(pair), low=low, high=high, p_better=better)
+    return f"; {may_be_chance(rest)}" if rest else ""
 
 
 def _untested(table: Table) -> str:

@@ -1,6 +1,7 @@
 """How figures, differences and p-values are written, the same everywhere."""
 
 import math
+from collections.abc import Sequence
 
 from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.scored import Level
@@ -74,6 +75,13 @@ def at_least(value: float) -> str:
     """Write the points that a study could have found, rounded up: 5 points, 0.4 points."""
     found = 100 * value
     return f"{math.ceil(found)} points" if found > 1 else f"{math.ceil(10 * found) / 10:.1f} points"
+
+
+def listed(clauses: Sequence[str], most: int | None = None) -> str:
+    """Write clauses as a, b and c; those beyond the most are counted."""
+    more = 0 if most is None else max(0, len(clauses) - most)
+    shown = [*clauses[:most], f"{more} more"] if more else list(clauses)
+    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
 
 
 def _tenth(value: float) -> str:

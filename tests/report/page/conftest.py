@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from vitlab.evaluate.corrupted import count, write_robustness
 from vitlab.evaluate.metrics import compute_metrics
-from vitlab.evaluate.predictions import write_predictions
+from vitlab.evaluate.predictions import read_predictions, write_predictions
 
 APPROACHES = {"cnn": 0.4, "cnn_simclr": 1.1, "vit": -0.2, "vit_mae": 0.9}  # how much better than which
 HOSTILE = {
@@ -74,11 +75,11 @@ class Study:
         source = {"root": str(self.data), "manifest": "manifest.csv"}
         (path / "config.yaml").write_text(json.dumps({"data": {"source": {"init_args": source}}}))
         if extras:
-            self._extras(path, rng, metrics["test"])
+            self._extras(path, rng)
         (path / "results.json").write_text(json.dumps(record))
         return path
 
-    def _extras(self, path, rng, test):
+    def _extras(self, path, rng):
         (path / "train.log").write_text("epoch 0\n")
         lines = ["epoch,step,train/loss,val/loss,val/balanced_accuracy"]
         for epoch in range(12):
@@ -86,10 +87,14 @@ class Study:
             lines.append(f"{epoch},{epoch},{fall + rng.uniform(0, 0.1)},,")
             lines.append(f"{epoch},{epoch},,{0.4 + fall + 0.02 * epoch},{0.9 - 0.5 * fall + rng.uniform(0, 0.05)}")
         (path / "metrics.csv").write_text("\n".join(lines) + "\n")
-        lines = ["corruption,severity,metric,value,note"]
-        for name in ("noise", "blur", "<b>ghosting"):
-            lines += [f"{name},{s},balanced_accuracy,{test['balanced_accuracy'] - 0.05 * s},x" for s in range(1, 6)]
-        (path / "robustness.csv").write_text("\n".join(lines) + "\n")
+        predictions = read_predictions(path / "predictions.csv")
+        test = predictions.where(predictions.split == "test")
+        own, y, k = test.probs.argmax(1), test.targets, len(self.classes)
+        worse = {
+            name: np.stack([np.where(rng.random(len(y)) < 0.02 * at * s, (y + 1) % k, own) for s in range(6)])
+            for at, name in enumerate(("noise", "blur", "<b>ghosting"), 1)
+        }
+        write_robustness(path / "robustness.csv", count(test, worse))
         index = np.flatnonzero(self.split == "test")
         features = rng.normal(0, 1, (len(index), 16)) + 2 * np.eye(16)[self.label[index]]
         np.savez(path / "features.npz", features=features.astype(np.float16), index=index)

@@ -46,6 +46,25 @@ def test_fits_the_screen(report, opened, width):
         assert beyond == 0
 
 
+@pytest.mark.parametrize("width", [1200, 390])
+def test_robustness_has_one_scale_and_a_table_that_fits_or_scrolls_by_itself(report, opened, width):
+    with opened(report.as_uri(), viewport={"width": width, "height": 900}) as page:
+        ticks = page.locator("#robustness svg.picture").evaluate_all(
+            "all => all.map(one => [...one.querySelectorAll('text')].map(e => e.textContent)"
+            ".filter(text => /^[01][.][0-9]+$/.test(text)).join())"
+        )
+        assert len(ticks) == 2 * 3  # two tables, each with a scale of its own
+        assert len(set(ticks[:3])) == len(set(ticks[3:])) == 1 and "," in ticks[0]
+        box = page.locator("#robustness .scroll").first
+        assert box.get_attribute("tabindex") == "0" and "relative robustness" in box.inner_text()
+        wide = box.evaluate("one => one.scrollWidth > one.clientWidth")
+        assert wide == (width == 390)
+        box.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("one => (one.scrollLeft > 0) == (innerWidth == 390)", arg=box.element_handle())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
 def test_all_can_use_it(report, browser, width, scheme):
     # axe is a script, which the page does not let run.
@@ -151,6 +170,35 @@ def test_pictures_and_their_data_lie_beside(report):
         with (folder / f"{name}.csv").open(newline="") as file:
             head, *rows = csv.reader(file)
         assert rows and all(len(row) == len(head) for row in rows)
+
+
+def test_pictures_of_an_earlier_page_go_and_those_of_others_stay(make_study, tmp_path):
+    study = make_study(tmp_path, classes=("a", "b"))
+    for approach in ("cnn", "vit"):
+        study.run(approach)
+
+    def write(name, *folders):
+        out = ["--report", str(tmp_path / name), "--out", str(tmp_path / "t.md"), "--resamples", "100"]
+        assert main([*(str(tmp_path / "logs" / folder) for folder in folders), *out]) == 0
+
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    foreign = [figures / "reliability-mine.png", figures / "notes.txt", tmp_path / "outside.svg"]
+    for path in foreign:
+        path.write_text("mine")
+    write("report.html", "cnn", "vit")
+    assert (figures / "reliability-vit.svg").exists() and (figures / "reliability-cnn.svg").exists()
+    (figures / ".report.html.pictures").open("a").write("../outside.svg\nnotes.txt\n")
+    write("report.html", "cnn")
+    assert not list(figures.glob("*vit*")) and len(list(figures.glob("reliability-cnn.*"))) == 3
+    assert all(path.read_text() == "mine" for path in foreign)
+    write("other.html", "cnn", "vit")
+    write("report.html", "vit")
+    assert (figures / "reliability-cnn.svg").exists(), "the other page shows it"
+    write("other.html", "vit")
+    write("report.html", "vit")
+    assert (figures / "reliability-vit.svg").exists()
+    assert not (figures / "reliability-cnn.svg").exists()
 
 
 def test_the_same_runs_give_the_same_page(report, make_study, tmp_path, monkeypatch):

@@ -33,7 +33,14 @@ def height_of(lines: Sequence[tuple[str, Sequence[Dot]]]) -> float:
     return 0.65 + sum(0.27 + 0.17 * len(dots) for _, dots in lines)
 
 
-def draw_dots(axes: Axes, lines: Sequence[tuple[str, Sequence[Dot]]], *, label: str, zero: str | None = None) -> None:
+def draw_dots(
+    axes: Axes,
+    lines: Sequence[tuple[str, Sequence[Dot]]],
+    *,
+    label: str,
+    zero: str | None = None,
+    band: tuple[float, float] | None = None,
+) -> None:
     """Draw dots, with the name of each line above it, so that names of any length fit a phone.
 
     Args:
@@ -41,8 +48,11 @@ def draw_dots(axes: Axes, lines: Sequence[tuple[str, Sequence[Dot]]], *, label: 
         lines: name -> one dot or several.
         label: of the axis, with its unit.
         zero: what stands at 0; None where 0 means nothing.
+        band: a range to judge the dots by, in grey behind them.
     """
     y = 0.0
+    if band is not None:
+        axes.axvspan(*band, color=QUIET, alpha=0.18, linewidth=0, zorder=0)
     if zero is not None:
         axes.axvline(0, color=INK, linewidth=0.8)
     for name, dots in lines:

@@ -44,7 +44,7 @@ def draw_lines(
     y_label: str,
     ends: Literal["band", "bars"] = "band",
     diagonal: float | None = None,
-    legend: bool = True,
+    y_range: tuple[float, float] | None = None,
 ) -> None:
     """Draw curves.
 
@@ -56,7 +56,7 @@ def draw_lines(
         y_label: with its unit.
         ends: how `low` and `high` are drawn.
         diagonal: where y = x begins, drawn up to 1 for comparison; None for none.
-        legend: whether to name the curves.
+        y_range: of the axis, for pictures that are compared; None for the curves' own.
     """
     if diagonal is not None:
         axes.plot([diagonal, 1], [diagonal, 1], color=QUIET, linewidth=0.9, linestyle=":", zorder=1)
@@ -73,7 +73,8 @@ def draw_lines(
             axes.vlines(line.x, line.low, line.high, color=style.color, linewidth=1.4, zorder=2)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
+    if y_range is not None:
+        axes.set_ylim(*y_range)
     if title:
         axes.set_title(short(title, 48))
-    if legend:
-        name_below(axes, handles, [line.name for line in lines])
+    name_below(axes, handles, [line.name for line in lines])

@@ -55,13 +55,18 @@ def _scores(found: Table, album: Album) -> Iterable[Markup]:
             caption=f"Test scores {PER[level]}: mean over runs, 95 % interval{_counts(found.rows, level)}. "
             f"{', '.join(LABELS[name] for name in LOWER_IS_BETTER)}: less is better.",
         )  # fmt: skip
+    grey = "" if found.chance is None else (
+        " Grey: chance, the interval that holds all of them 95 times in 100 when labels are dealt among "
+        f"{found.chance.exchanged} again."
+    )  # fmt: skip
     yield panels([_picture(found, level, album) for level in levels], f"{LABELS[METRIC].capitalize()} on test: the dot "
-                 "is the mean over runs, the bar its 95 % interval.")  # fmt: skip
+                 f"is the mean over runs, the bar its 95 % interval.{grey}")  # fmt: skip
     yield table(
         ["approach", *(f"{split} {LABELS[METRIC]}" for split in ("train", "val", "test"))],
         [[row.name, *(stacked(row.stat("slice", split, METRIC)) for split in ("train", "val", "test"))]
          for row in found.rows],
-        caption="Balanced accuracy per image on all splits, on the same evaluation transform",
+        caption="Balanced accuracy per image on all splits, on the same evaluation transform"
+        + ("; labels were shuffled: on train it is memorisation" if found.shuffled else ""),
     )  # fmt: skip
     yield tag("p", legend(found)[:1].upper() + legend(found)[1:] + ".", class_="note")
     if found.notes:
@@ -80,14 +85,16 @@ def _counts(rows: Sequence[Row], level: Level) -> str:
 def _picture(found: Table, level: Level, album: Album) -> Markup:
     stats = [(row, row.stat(level, "test", METRIC)) for row in found.rows]
     lines = [(row.name, [Dot(stat.mean, stat.low, stat.high, album.palette.style(row))]) for row, stat in stats]
+    band = (found.chance.low, found.chance.high) if found.chance is not None and level == "slice" else None
+    data = [(row.name, stat.mean, stat.low, stat.high, stat.n_runs) for row, stat in stats]
     return album.add(
         f"test scores {PER[level]}",
-        lambda axes: draw_dots(axes, lines, label=f"test balanced accuracy {PER[level]} (fraction)"),
+        lambda axes: draw_dots(axes, lines, label=f"test balanced accuracy {PER[level]} (fraction)", band=band),
         words=f"Test balanced accuracy {PER[level]}: " + "; ".join(
             f"{row.name} {'-' if stat.mean is None else f'{stat.mean:.3f}'}{ends(stat.low, stat.high)}"
             for row, stat in stats
-        ) + ".",
+        ) + ("" if band is None else f"; chance{ends(*band)}") + ".",
         head=("approach", "mean", "low", "high", "runs"),
-        rows=[(row.name, stat.mean, stat.low, stat.high, stat.n_runs) for row, stat in stats],
+        rows=data if band is None else [*data, ("chance", None, *band, None)],
         size=(WIDTH, height_of(lines)),
     )  # fmt: skip

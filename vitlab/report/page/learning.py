@@ -32,9 +32,9 @@ def curves_section(album: Album) -> Markup:
 
 def labels_section(album: Album) -> Markup:
     """Show scores over the share of labels, for tables that differ by nothing else."""
-    groups: dict[tuple[str, str, str], list[Table]] = {}
+    groups: dict[tuple[str, str, str, bool], list[Table]] = {}
     for found in album.tables:
-        groups.setdefault((found.study, found.dataset, found.manifest_sha256), []).append(found)
+        groups.setdefault((found.study, found.dataset, found.manifest_sha256, found.shuffled), []).append(found)
     several = [sorted(own, key=lambda found: found.label_fraction) for own in groups.values() if len(own) > 1]
     body = [_efficiency(own, album) for own in several] or [
         nothing("All runs used the same share of the training labels: there is no curve. A study with label_fractions "

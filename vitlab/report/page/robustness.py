@@ -2,23 +2,21 @@
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.evaluate.corrupted import FILE
-from vitlab.evaluate.corrupted import read_robustness as read_counts
-from vitlab.evaluate.robustness import Measured, estimate_robustness
 from vitlab.report.figures.lines import Line, draw_lines
+from vitlab.report.kept import OVERALL, read_kept
 from vitlab.report.markup import Markup, section, table
 from vitlab.report.page.album import Album, each, nothing, panels
+from vitlab.report.page.answer import stacked
 from vitlab.report.rows import Row, Stat
-from vitlab.report.runs import Run
 from vitlab.report.summary import Table
-from vitlab.report.words import LABELS, figure
+from vitlab.report.words import LABELS
 
 METRICS = ("balanced_accuracy", "accuracy")  # the first that all runs have
 Scores = dict[tuple[str, str, int], float]  # metric, corruption, severity
@@ -63,13 +61,17 @@ def _robustness(found: Table, album: Album) -> Iterable[Markup]:
         return
     corruptions = list(dict.fromkeys(key[1] for _, own in known for one in own for key in one if key[0] == metric))
     shared = [(name, lines) for name in corruptions if (lines := _lines(known, metric, name, album))]
+    # One axis for all, so that a steep line is a steep line.
+    low = min(float(np.min(_known(line.low))) for _, lines in shared for line in lines)
+    high = max(float(np.max(_known(line.high))) for _, lines in shared for line in lines)
+    room = 0.05 * max(high - low, 0.02)
     yield panels(
         [
             album.add(
                 f"robustness {name}",
                 lambda axes, name=name, lines=lines: draw_lines(  # type: ignore[misc]
                     axes, lines, title=name, x_label="severity", y_label=f"test {LABELS[metric]} (fraction)",
-                    legend=name == shared[0][0],
+                    y_range=(low - room, high + room),
                 ),
                 words=f"Test {LABELS[metric]} under {name}: " + "; ".join(
                     f"{line.name} from {line.y[0]:.3f} at severity {line.x[0]:.0f} to {line.y[-1]:.3f} at "
@@ -81,10 +83,17 @@ def _robustness(found: Table, album: Album) -> Iterable[Markup]:
             )
             for name, lines in shared
         ],
-        "Lines: mean over runs; bands: from the lowest to the highest run. The first picture names the lines of all.",
+        "Lines: mean over runs; bands: from the lowest to the highest run. All have one scale.",
     )  # fmt: skip
-    if (with_intervals := _kept(known, corruptions, found)) is not None:
-        yield with_intervals
+    kept = read_kept(found)
+    if all(row.name in kept for row, _ in known):
+        yield _with_intervals(
+            kept,
+            f"Test {LABELS['balanced_accuracy']} per image, mean over severities and runs, 95 % interval over patients "
+            "and runs. Relative robustness: what is left of the score above chance, mean over corruptions (1 is all, 0 "
+            "none; - where the score itself may be chance). Error: in shares of the first row's, mean over "
+            f"corruptions, as mCE of ImageNet-C (less is better){_left_out(found, known)}",
+        )
         return
     cells = []
     for row, own in known:
@@ -92,8 +101,8 @@ def _robustness(found: Table, album: Album) -> Iterable[Markup]:
         means = [_mean(own, metric, name) for name in corruptions]
         there = [value for value in means if value is not None]
         overall = float(np.mean(there)) if len(there) == len(means) else None
-        kept = "-" if overall is None or not clean else f"{100 * overall / clean:.1f} %"
-        cells.append([row.name, *(_shown(value) for value in (clean, overall)), kept, *map(_shown, means)])
+        share = "-" if overall is None or not clean else f"{100 * overall / clean:.1f} %"
+        cells.append([row.name, *(_shown(value) for value in (clean, overall)), share, *map(_shown, means)])
     yield table(
         ("approach", "as they are", "mean under corruption", "kept", *corruptions), cells,
         caption=f"Test {LABELS[metric]} per image under each corruption: mean over severities and runs"
@@ -101,36 +110,20 @@ def _robustness(found: Table, album: Album) -> Iterable[Markup]:
     )  # fmt: skip
 
 
-def _kept(known: Sequence[tuple[Row, list[Scores]]], corruptions: Sequence[str], found: Table) -> Markup | None:
-    """Return the table with intervals; None where the files have no counts of patients, or without resampling."""
-    if found.resampling is None:
-        return None
-    try:
-        runs = {row.name: [_measured(run) for run in row.runs] for row, _ in known}
-        first = next(iter(runs))
-        own = {name: estimate_robustness(some, found.resampling) for name, some in runs.items()}
-    except (OSError, ValueError):
-        return None
-    for name, some in runs.items():
-        with suppress(ValueError):  # tested on other images than the first row
-            own[name] = estimate_robustness(some, found.resampling, reference=runs[first])
-    columns = ("clean", "corrupted", "relative", "mce", *corruptions)
+def _with_intervals(kept: Mapping[str, Mapping[str, Stat]], caption: str) -> Markup:
+    """Return the table with intervals: approaches across, for there are fewer of them than of figures."""
+    names, first = list(kept), next(iter(kept))
+    lines = {
+        "as they are": "clean",
+        "mean under corruption": "corrupted",
+        "relative robustness": "relative",
+        f"error, {first} = 1": "mce",
+    } | {name: name for own in kept.values() for name in own if name not in OVERALL}
     cells = [
-        [name, *(figure(Stat.of_estimate(estimates[c])) if c in estimates else "-" for c in columns)]
-        for name, estimates in own.items()
+        [line, *(stacked(kept[name][key]) if key in kept[name] else "-" for name in names)]
+        for line, key in lines.items()
     ]
-    ratio = f"error, {first} = 1"
-    return table(
-        ("approach", "as they are", "mean under corruption", "relative robustness", ratio, *corruptions), cells,
-        caption=f"Test {LABELS['balanced_accuracy']} per image, mean over severities and runs [95 % interval over "
-        "patients and runs]. Relative robustness: what is left of the score above chance, mean over corruptions (1 is "
-        "all, 0 none; - where the score itself may be chance). Error: in shares of the first row's, mean over "
-        "corruptions, as mCE of ImageNet-C (less is better)" + _left_out(found, known),
-    )  # fmt: skip
-
-
-def _measured(run: Run) -> Measured:
-    return Measured(run.seed, run.fold, read_counts(run.folder / FILE))
+    return table(("test images", *names), cells, caption=caption)
 
 
 def _left_out(found: Table, known: Sequence[tuple[Row, list[Scores]]]) -> str:

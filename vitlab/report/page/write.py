@@ -50,7 +50,8 @@ def write_page(tables: Sequence[Table], out: Path) -> Path:
         out: the page; the name of its folder must be there.
 
     Returns:
-        `out`. It is written last and at once: a page that is there has all of its pictures.
+        `out`. It is written at once and after its pictures: a page that is there has all of them. Then those that only
+        an earlier page of this name has written are removed.
 
     Raises:
         OSError: it cannot be written.
@@ -73,8 +74,8 @@ def write_page(tables: Sequence[Table], out: Path) -> Path:
         main=join(body for _, body in bodies.values()),
         footer=_footer(),
     )
-    album.write(out)
-    write_text(out, page)
+    with album.written(beside=out):
+        write_text(out, page)
     return out
 
 
