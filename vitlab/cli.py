@@ -93,14 +93,9 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
 
 
 def _data(args: list[str]) -> int:
-    from jsonargparse import ArgumentParser
+    from vitlab.mistakes import one_line_parser
 
-    from vitlab.mistakes import OneLine
-
-    class Parser(OneLine, ArgumentParser):
-        pass
-
-    parser = Parser(prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.")
+    parser = one_line_parser(prog="vitlab data", description="Write a built-in data set as PNG, masks and a manifest.")
     parser.add_argument("name", type=Literal["phantom"], help="which data set")
     parser.add_argument("--config", action="config", help="YAML file of these settings")
     parser.add_argument("--out", type=Path | None, help="folder to write, new or empty; null is the cache of fit")

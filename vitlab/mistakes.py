@@ -56,6 +56,22 @@ class OneLine:
         raise ValueError(explain(message, self, self.named)) from None
 
 
+def one_line_parser(named: Mapping[str, Sequence[type]] | None = None, **settings: Any) -> Any:
+    """Return a parser of jsonargparse, which is imported only here, whose mistakes are one line.
+
+    Args:
+        named: See `OneLine`.
+        settings: Of `jsonargparse.ArgumentParser`.
+    """
+    from jsonargparse import ArgumentParser
+
+    class Parser(OneLine, ArgumentParser):
+        """The parsers of classes inside a configuration are made from its class, with the same names."""
+
+    Parser.named = named or {}
+    return Parser(**settings)
+
+
 def explain(message: str, parser: Any, named: Mapping[str, Sequence[type]]) -> str:
     """Return one line for a parsing error.
 

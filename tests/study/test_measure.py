@@ -32,3 +32,14 @@ def test_what_is_asked_from_the_start_comes_with_the_training(study, capsys):
     study.write({"run.robustness": True}, approaches=CHAIN)
     assert study.run() == 0 and (study.root / "tiny/cnn_simclr/seed0/robustness.csv").exists()
     assert "measured" not in capsys.readouterr().out and not (study.root / "tiny/simclr/seed0/robustness.csv").exists()
+
+
+def test_a_run_that_was_taken_over_is_measured_in_its_own_folder(study, capsys):
+    study.write(approaches=CHAIN)
+    assert study.run() == 0
+    study.write({"run.features": True}, name="second")
+    assert study.run("--dry_run") == 0 and "3 runs, 3 done, 0 to do" in capsys.readouterr().out
+    assert study.run() == 0 and "cnn_simclr seed0  features measured" in capsys.readouterr().out
+    assert (study.root / "second/cnn_simclr/seed0/features.npz").exists()
+    first = study.root / "tiny/cnn_simclr/seed0"
+    assert not (first / "features.npz").exists() and "is measured" not in (first / "train.log").read_text()

@@ -11,6 +11,7 @@ from tests.study.conftest import CHAIN
 from vitlab.cli import main
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.study.file import load
+from vitlab.study.images import SPLIT_DEFAULTS
 from vitlab.study.plan import plan
 
 STUDIES = sorted(Path("configs/studies").glob("*.yaml"))
@@ -120,17 +121,12 @@ def test_every_shipped_study_has_its_four_approaches(path, data_root, monkeypatc
     assert len({job.folder for job in jobs}) == len(jobs)
     assert {job.images for job in jobs} and all(job.images_to_see for job in jobs)
     expected = {"phantom": 54, "quick": 12, "cheng": 30, "brain_tumor_mri": 18, "label_efficiency": 54,
-                "shuffled_labels": 6}  # fmt: skip
-    if path.stem in expected:
-        assert len(jobs) == expected[path.stem]
+                "shuffled_labels": 6, "leak": 12}  # fmt: skip
+    assert len(jobs) == expected[path.stem]
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_shipped_study_passes_the_checks_of_fit(path, data_root, monkeypatch, tmp_path, capsys):
-    known = inspect.signature(ImageDataModule).parameters
-    study = load(path)
-    if strange := [key for key in [*study.grid, *study.settings] if key.startswith("data.") and key[5:] not in known]:
-        pytest.skip(f"the data module has no {strange} yet")
     monkeypatch.setenv("VITLAB_DATA", str(data_root))
     assert main(["study", "--config", str(path), "--root", str(tmp_path / "logs"), "--dry_run"]) == 0
     assert "0 done" in capsys.readouterr().out and not (tmp_path / "logs").exists()
@@ -143,3 +139,14 @@ def test_asking_for_robustness_makes_no_new_run_and_asks_classifiers_only(study)
     assert keys(study) == before
     asked = {job.approach: job.settings["run"].get("robustness", False) for job in jobs_of(study)}
     assert asked == {"cnn": True, "simclr": False, "cnn_simclr": True}
+
+
+def test_a_split_setting_that_says_the_default_makes_no_new_run(study):
+    """So that a study of label fractions or of leaks shares its runs with one that says nothing of them."""
+    module = inspect.signature(ImageDataModule).parameters
+    assert {name: module[name].default for name in SPLIT_DEFAULTS} == SPLIT_DEFAULTS
+    before = keys(study)
+    study.write({"data.group_by": "patient"}, label_fractions=[1.0])
+    assert keys(study) == before
+    study.write({"data.group_by": "image"})
+    assert set(keys(study).values()).isdisjoint(before.values())

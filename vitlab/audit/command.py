@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from argparse import SUPPRESS
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Csv, ImageFolder, Phantom, Source
 from vitlab.data.splits import assign_splits
-from vitlab.mistakes import OneLine
+from vitlab.mistakes import one_line_parser
 from vitlab.report.insert import check_marks, insert
 
 # Settings of the data that change nothing in an audit: a configuration of `fit` may have them, the help does not.
@@ -93,12 +93,8 @@ def main(args: list[str]) -> int:
 
 
 def _settings(args: list[str]) -> Any:
-    from jsonargparse import ArgumentParser
-
-    class Parser(OneLine, ArgumentParser):
-        named: ClassVar = {"data.source": Source.__subclasses__()}
-
-    parser = Parser(
+    parser = one_line_parser(
+        {"data.source": Source.__subclasses__()},
         prog="vitlab audit",
         description="Find copies, patients across splits, shortcuts, doubtful labels, broken files and shift between "
         "splits, before a model is trained on them. Writes audit.json, pairs.csv and audit.html.",

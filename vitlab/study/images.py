@@ -5,12 +5,12 @@ import json
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 from vitlab.data.manifest import Manifest, split_sha256
 from vitlab.data.sources import Source
 from vitlab.data.splits import assign_splits
-from vitlab.mistakes import OneLine
+from vitlab.mistakes import one_line_parser
 from vitlab.study.settings import Settings, get
 
 _PARAMETERS = {name: of for name, of in inspect.signature(assign_splits).parameters.items() if name != "manifest"}
@@ -61,12 +61,7 @@ def _images(source: str, split: str, name: str | None) -> Images:
 
 @cache
 def _manifest(source: str) -> tuple[Manifest, str]:
-    from jsonargparse import ArgumentParser
-
-    class Parser(OneLine, ArgumentParser):
-        named: ClassVar = {"data.source": Source.__subclasses__()}
-
-    parser = Parser(exit_on_error=False)
+    parser = one_line_parser({"data.source": Source.__subclasses__()}, exit_on_error=False)
     parser.add_subclass_arguments(Source, "data.source")
     found: Any = parser.instantiate_classes(parser.parse_object({"data": {"source": json.loads(source)}}))
     made: Source = found.data.source
