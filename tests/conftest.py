@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 REPO = Path(__file__).parents[1]
+# What a shell starts in the background ignores Ctrl-C, and so would the processes that tests start and stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
