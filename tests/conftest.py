@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -15,6 +16,14 @@ from PIL import Image
 REPO = Path(__file__).parents[1]
 # What a shell starts in the background ignores Ctrl-C, and so would the processes that tests start and stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def wait_for(condition, seconds=120):
+    """Wait until a condition holds; a page's own waiting needs eval, which our pages forbid."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert condition()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,10 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests.conftest import wait_for
 from tests.study.conftest import CHAIN, Study
 from tests.study.kill_loop import curves, figures, workers_of
 from vitlab.cli import main
@@ -130,13 +130,6 @@ def test_runs_made_by_hand_are_taken_on_or_refused(study, capsys):
     capsys.readouterr()
     assert study.run() == 2
     assert "holds a run that no study has made" in capsys.readouterr().err
-
-
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert condition()
 
 
 LONGER = {"*:trainer.max_epochs": 25}

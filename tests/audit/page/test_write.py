@@ -7,7 +7,9 @@ import time
 
 import numpy as np
 from PIL import Image
+from playwright.sync_api import expect
 
+from tests.conftest import wait_for
 from vitlab.audit.copies.pairs import KINDS, across, conflicting, worst_first
 
 SECTIONS = ["splits", "worth", "patients", "kinds", "shortcuts", "shift", "files", "labels", "pairs"]
@@ -23,7 +25,7 @@ def shown(page):
 
 
 def pictures(page):
-    page.wait_for_function("[...document.images].every(image => image.complete)")
+    page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
     return page.evaluate("[...document.images].map(image => [image.naturalWidth, image.naturalHeight])")
 
 
@@ -118,7 +120,7 @@ def test_keyboard_alone(site, opened, report):
         press("Escape")
         assert not page.locator("dialog").is_visible()
         # A dialog says that it has closed in a task of its own, after the browser has given the focus back.
-        page.wait_for_function("[...document.querySelectorAll('.pair')].indexOf(document.activeElement) === 1")
+        expect(page.locator(".pair").nth(1)).to_be_focused()
         press("/")
         page.keyboard.type("image3/j")  # letters that are keys elsewhere are letters here
         assert page.locator("#search").input_value() == "image3/j"
@@ -160,10 +162,9 @@ def test_a_thousand_pairs_open_in_two_seconds(tmp_path, make_site, opened, repor
     for _ in range(2):  # the first one warms the browser up
         start = time.perf_counter()
         with opened(address) as page:
-            page.wait_for_function(
-                "(all => all.length > 90 && all.every(image => image.complete && image.naturalWidth > 0))"
-                "([...document.querySelectorAll('#list img')])"
-            )
+            wait_for(lambda page=page: page.locator("#list img").evaluate_all(
+                "all => all.length > 90 && all.every(image => image.complete && image.naturalWidth > 0)"
+            ))  # fmt: skip
             seconds.append(time.perf_counter() - start)
             assert f"1,000 of {137 * len(KINDS):,} pairs" in page.locator("#pairs").inner_text()
             assert page.locator("#count").inner_text() == "1,000 of 1,000 pairs"

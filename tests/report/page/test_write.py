@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
+from tests.conftest import wait_for
 from vitlab.report.table import main
 
 SECTIONS = [
@@ -61,7 +62,7 @@ def test_robustness_has_one_scale_and_a_table_that_fits_or_scrolls_by_itself(rep
         assert wide == (width == 390)
         box.focus()
         page.keyboard.press("ArrowRight")
-        page.wait_for_function("one => (one.scrollLeft > 0) == (innerWidth == 390)", arg=box.element_handle())
+        wait_for(lambda: box.evaluate("one => (one.scrollLeft > 0) == (innerWidth == 390)"))
         assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
