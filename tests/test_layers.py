@@ -53,7 +53,7 @@ ARROWS = {
     "study.images": ["study", "data.manifest", "data.sources", "data.splits", "mistakes"],  # which images a job sees
     "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
-    "explain": ["explain", "evaluate"],
+    "explain": ["explain", "data", "evaluate", "lock", "mistakes", "models", "report"],
     "report": ["report", "evaluate"],
     "bench": ["models", "data"],
 }
