@@ -26,7 +26,9 @@ def cost_section(album: Album) -> Markup:
 def on_front(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
     """Say of each row whether it is on the Pareto front: no other costs no more, scores no less and differs in one."""
     pairs = list(zip(costs, scores, strict=True))
-    return [not any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in pairs) for cost, score in pairs]
+    return [
+        not any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in pairs) for cost, score in pairs
+    ]
 
 
 def _cost(found: Table, album: Album) -> Iterable[Markup]:

@@ -123,13 +123,8 @@ def _gaps(found: Table, album: Album) -> Iterable[Markup]:
     for level in levels:
         stats = [(row, [row.gap(level, split, METRIC) for split in GAP_SPLITS]) for row in rows]
         lines = [
-            (
-                row.name,
-                [
-                    _scaled(stat.mean, stat.low, stat.high, album.palette.style(row), hollow=split == "val")
-                    for split, stat in zip(GAP_SPLITS, own, strict=True)
-                ],
-            )
+            (row.name, [_scaled(stat.mean, stat.low, stat.high, album.palette.style(row), hollow=split == "val")
+                        for split, stat in zip(GAP_SPLITS, own, strict=True)])
             for row, own in stats
         ]
         pictures.append(album.add(

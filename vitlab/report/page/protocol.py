@@ -88,11 +88,8 @@ def _studies(runs: Sequence[Run], out: Path) -> Iterable[Markup]:
     yield tag("h3", "One run")
     config = runs[0].folder / "config.yaml"
     shown = Path(os.path.relpath(config)) if _near(str(config.absolute())) else config
-    yield tag(
-        "p",
-        "There is no study.yaml above the runs. Each run has all of its settings in its config.yaml; a "
-        "pretrained one needs its pretraining first, which that file names as weights. The first of the runs:",
-    )
+    yield tag("p", "There is no study.yaml above the runs. Each run has all of its settings in its config.yaml; a "
+              "pretrained one needs its pretraining first, which that file names as weights. The first of the runs:")
     yield _code(f"python -m vitlab fit --config {shlex.quote(str(shown))}", "Command that repeats a run")
 
 
