@@ -86,3 +86,17 @@ def test_every_format_and_the_page_have_it(folders, tmp_path, capsys):
     assert main([*roots, "--report", str(page)]) == 0
     text = page.read_text()
     assert said in text and "What pretraining adds at each share" in text
+
+
+def test_brief_is_the_answer_alone(folders, make_scored, tmp_path, capsys):
+    roots = [str(tmp_path / f"logs{share}") for share in SCORES]
+    assert main([*roots, "--brief", "--format", "markdown"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("**phantom") and printed.count("\n| ") == 1 + len(SCORES) and "AUROC" not in printed
+    make_scored("cnn", root="one", test=FAIR, dataset="alone")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- compare -->\n<!-- /compare -->\n")
+    assert main([str(tmp_path / "one"), "--brief", "--into", str(page)]) == 0
+    assert page.read_text().count("\n") == 3 and "there is nothing to compare it with" in page.read_text()
+    with pytest.raises(ValueError, match="--brief is words, which csv has no place for"):
+        main([*roots, "--brief", "--format", "csv"])

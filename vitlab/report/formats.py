@@ -70,6 +70,17 @@ def render(tables: Sequence[Table], form: Format) -> str:
     return writers[form](tables).rstrip("\n") + "\n"
 
 
+def render_brief(tables: Sequence[Table], form: Literal["terminal", "markdown"]) -> str:
+    """Write the answer in words alone, and what pretraining is worth at each share of the labels as its table."""
+    together = {id(table) for found in efficiencies(tables) if found.shares for table in found.tables}
+    alone = [table for table in tables if id(table) not in together]
+    if form == "markdown":
+        parts = [f"**{_plain(table.title)}** {' '.join(map(_plain, verdict(table)))}" for table in alone]
+    else:
+        parts = ["\n".join(map(_filled, (table.title, *verdict(table)))) for table in alone]
+    return "\n\n".join([*parts, *_by_labels(tables, form)]) + "\n"
+
+
 def _by_labels(tables: Sequence[Table], form: Literal["terminal", "markdown", "latex"]) -> Iterator[str]:
     """What pretraining is worth at each share of the labels, for tables that differ by nothing else."""
     for found in efficiencies(tables):
