@@ -37,7 +37,9 @@ ARROWS = {
                         "data.manifest"],
     "data.split_images": ["data.sources", "data.splits", "data.shuffled_labels", "data.manifest"],
     "data.shuffled_labels": ["data.splits", "data.manifest"],
-    "data.sources": ["data.sources", "data.manifest", "data.phantom", "data.decode", "data.cache"],
+    # csv_file and patients: labels of volumes come from a table of another shape than a manifest's
+    "data.sources": ["data.sources", "data.manifest", "data.phantom", "data.decode", "data.cache", "data.csv_file",
+                     "data.patients"],
     "data.phantom": ["data.phantom", "data.manifest"],
     "data.splits": ["data.manifest"],
     "data.cache": ["data.manifest", "data.decode"],
