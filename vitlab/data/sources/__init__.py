@@ -5,6 +5,7 @@ A source for another format is one more subclass of `Source`: a manifest, and ho
 
 from vitlab.data.sources.arrays import MedMnist, Torchvision
 from vitlab.data.sources.base import Source, resolve_folder, resolve_root
+from vitlab.data.sources.dicom import Dicom
 from vitlab.data.sources.figshare import Figshare
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.nifti import Nifti
@@ -12,6 +13,7 @@ from vitlab.data.sources.table import Csv, Phantom
 
 __all__ = [
     "Csv",
+    "Dicom",
     "Figshare",
     "ImageFolder",
     "MedMnist",
