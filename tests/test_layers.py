@@ -15,7 +15,7 @@ ARROWS = {
     "": [],
     "__main__": ["cli"],
     "cli": ["lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study", "evaluate",
-            "explain", "report", "bench"],
+            "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
                       "evaluate", "extra_outputs"],
     "extra_outputs": ["data.corruptions", "evaluate"],
@@ -56,6 +56,8 @@ ARROWS = {
     "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
     "explain": ["explain", "data", "evaluate", "lock", "mistakes", "models", "report"],
+    # on files, with what explain knows of a run: how unlike its training an image is, and where it looks
+    "predict": ["predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
     "bench": ["models", "data"],
 }

@@ -85,7 +85,7 @@ class Dicom(Source):
             ValueError: There are no images.
         """
         headers, broken = read_headers(self.root, files_below(self.root))
-        if not headers:
+        if not headers and not broken:
             raise ValueError(f"{self.root} has no DICOM images: correct data.source.root")
         keys = ["path", "series", "patient_id"]
         table = LabelTable(self.root / self.labels, self.root, keys) if self.labels is not None else None
@@ -187,8 +187,7 @@ def read_headers(root: Path, paths: Iterable[str]) -> tuple[list[Header], list[s
     """
     headers, broken = [], []
     for path in paths:
-        named = path.lower().endswith(SUFFIXES)
-        if not (named or _has_preamble(root / path)):
+        if not looks_like_dicom(root / path):
             continue
         try:
             header = _read_header(root / path, path)
@@ -197,9 +196,14 @@ def read_headers(root: Path, paths: Iterable[str]) -> tuple[list[Header], list[s
             continue
         if header is not None:
             headers.append(header)
-        elif named and not _has_preamble(root / path):
+        elif not _has_preamble(root / path):
             broken.append(path)
     return headers, broken
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Say whether a file claims to be DICOM, by its name or its first bytes."""
+    return path.name.lower().endswith(SUFFIXES) or _has_preamble(path)
 
 
 def in_order(stack: list[tuple[Header, str]]) -> list[tuple[Header, str]]:
