@@ -109,6 +109,14 @@ def test_a_folder_of_everything(run, mixed, tmp_path, capsys):
         assert "jane" not in content and "doe" not in content and "mrn99" not in content
 
 
+def test_one_volume_of_many_slices_is_nothing_to_warn_of(run, tmp_path, recwarn):
+    rng = np.random.default_rng(0)
+    write_nifti(tmp_path / "in" / "x.nii", [disc(True, rng) for _ in range(25)])
+    assert predict(run, tmp_path / "in", tmp_path / "out") == 0
+    assert not [one for one in recwarn if "the only one" in str(one.message)]
+    assert table(tmp_path / "out" / "volumes.csv")[0]["slices"] == "25"
+
+
 def test_formulas_are_words(run, tmp_path):
     rng = np.random.default_rng(0)
     folder = tmp_path / "in"

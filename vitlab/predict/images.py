@@ -49,7 +49,9 @@ class Files(Source):
         columns["volume"] = [""] * len(pictures)
         found = [Nifti(str(self.root), keep="all")] if volumes else []
         for source in (*found, *([Dicom(str(self.root))] if dicom else [])):
-            manifest = source.manifest()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of patients, whom only splits would need, and of links once more
+                manifest = source.manifest()
             for name in _TAKEN:
                 columns[name] += manifest.column(name).tolist()
             self._of |= dict.fromkeys(manifest.path.tolist(), source)
