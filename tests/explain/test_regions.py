@@ -76,6 +76,16 @@ def test_a_flat_image_is_all_head_and_a_hole_at_the_corner_is_filled():
     dark[:, :, :3, :3] = 0
     assert np.array_equal(fill(dark, hole), flat)
     assert np.array_equal(fill(dark, ~hole & False), dark)
+    assert not fill(flat, np.ones((1, 8, 8), bool)).any()
+
+
+def test_a_fill_is_the_mean_of_its_neighbours_everywhere():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (1, 2, 20, 20)).astype(np.uint8)
+    hole = disc(9, 8, 5)[None, :20, :20]
+    found = fill(images, hole)[0].astype(float)
+    around = (found[:, :-2, 1:-1] + found[:, 2:, 1:-1] + found[:, 1:-1, :-2] + found[:, 1:-1, 2:]) / 4
+    assert np.abs(found[:, 1:-1, 1:-1] - around)[:, hole[0, 1:-1, 1:-1]].max() <= 1
 
 
 def test_what_a_hole_tells():

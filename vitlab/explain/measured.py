@@ -33,6 +33,7 @@ SALIENCY, REGION, PROBE = FILES = ("saliency.csv", "regions.csv", "probe.csv")
 RUN = ("approach", "seed", "fold")
 IMAGE = ("index", "path", "patient_id", "label")
 FAITHFUL = ("insertion", "deletion")
+ASKED = ("", "random", "edges")  # whose faithfulness is asked, for it takes 34 predictions an image: methods and these
 COLUMNS = {
     SALIENCY: (*RUN, "method", "control", *IMAGE, *SCORES, *FAITHFUL),
     REGION: (*RUN, "region", *IMAGE, "predicted"),
@@ -208,7 +209,7 @@ def _saliency(
     for method, control, values in shown:
         scores = score_maps(values, images.masks)
         areas = np.full((2, len(rows)), np.nan)
-        if faithfulness is not None and control != "untrained":
+        if faithfulness is not None and control in ASKED:
             areas[:, once] = faithfulness(run, pixels[torch.from_numpy(once)], values[once], targets[once])
         cells = [[_cell(value) for value in column] for column in (*scores.values(), *areas)]
         found += [(*name, method, control, *fact, *line) for fact, *line in zip(facts, *cells, strict=True)]
