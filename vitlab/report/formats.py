@@ -1,11 +1,12 @@
 """The tables of a comparison as text: for a terminal, Markdown and LaTeX; CSV and JSON are in `records`."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.scored import Level
+from vitlab.report.labels import HOLM_OF_SHARES, efficiencies, grid, sentences
 from vitlab.report.records import to_csv, to_json
 from vitlab.report.rows import Row
 from vitlab.report.summary import Table
@@ -60,13 +61,38 @@ LATEX = str.maketrans(
 def render(tables: Sequence[Table], form: Format) -> str:
     """Write the tables out, with a newline at the end."""
     writers: dict[Format, Callable[[Sequence[Table]], str]] = {
-        "terminal": lambda tables: "\n\n\n".join(map(_terminal, tables)),
-        "markdown": lambda tables: "\n\n".join(map(_markdown, tables)),
-        "latex": lambda tables: "\n\n".join(map(_latex, tables)),
+        "terminal": lambda tables: "\n\n\n".join([*map(_terminal, tables), *_by_labels(tables, "terminal")]),
+        "markdown": lambda tables: "\n\n".join([*map(_markdown, tables), *_by_labels(tables, "markdown")]),
+        "latex": lambda tables: "\n\n".join([*map(_latex, tables), *_by_labels(tables, "latex")]),
         "csv": to_csv,
         "json": to_json,
     }
     return writers[form](tables).rstrip("\n") + "\n"
+
+
+def render_brief(tables: Sequence[Table], form: Literal["terminal", "markdown"]) -> str:
+    """Write the answer in words alone, and what pretraining is worth at each share of the labels as its table."""
+    together = {id(table) for found in efficiencies(tables) if found.shares for table in found.tables}
+    alone = [table for table in tables if id(table) not in together]
+    if form == "markdown":
+        parts = [f"**{_plain(table.title)}** {' '.join(map(_plain, verdict(table)))}" for table in alone]
+    else:
+        parts = ["\n".join(map(_filled, (table.title, *verdict(table)))) for table in alone]
+    return "\n\n".join([*parts, *_by_labels(tables, form)]) + "\n"
+
+
+def _by_labels(tables: Sequence[Table], form: Literal["terminal", "markdown", "latex"]) -> Iterator[str]:
+    """What pretraining is worth at each share of the labels, for tables that differ by nothing else."""
+    for found in efficiencies(tables):
+        if not found.shares:
+            continue
+        said = [*sentences(found), HOLM_OF_SHARES]
+        if form == "latex":
+            yield "\n".join([*(f"% {line}" for line in (found.title, *said)), *_tabular(*grid(found))])
+        elif form == "markdown":
+            yield "\n\n".join([f"**{_plain(found.title)}**", _piped(*grid(found), words=2), _plain(" ".join(said))])
+        else:
+            yield "\n\n".join([found.title, _aligned(*grid(found)), "\n".join(map(_filled, said))])
 
 
 def legend(table: Table) -> str:

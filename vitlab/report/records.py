@@ -11,6 +11,8 @@ from vitlab.evaluate.metrics import METRICS
 from vitlab.evaluate.predictions import SPLITS
 from vitlab.evaluate.scored import Level
 from vitlab.report.kept import OVERALL, read_kept
+from vitlab.report.labels import efficiencies
+from vitlab.report.labels import record as efficiency
 from vitlab.report.rows import COSTS, GAP_SPLITS, Row, Stat
 from vitlab.report.summary import Table
 from vitlab.report.verdict import METRIC, verdict
@@ -62,7 +64,8 @@ def to_json(tables: Sequence[Table]) -> str:
     verdict and the notes, and of shuffled labels chance = {low, high, metric, level, exchanged, n_patients, n_images};
     rows[].within_chance says whether the row is in it, null for other tables. Rows and pairs name the table that they
     are of by its data set, study, manifest, label fraction and whether its labels were shuffled. With --by,
-    tables[].groups = {column, group, name, accuracy, sensitivity by class}.
+    tables[].groups = {column, group, name, accuracy, sensitivity by class}. labels[], where a study has several label
+    fractions, is what pretraining is worth at each, see `labels.record`.
     """
     rows, pairs, said = [], [], []
     for table in tables:
@@ -87,7 +90,12 @@ def to_json(tables: Sequence[Table]) -> str:
             | {"chance": _chance(table), "notes": table.notes}
             | {"groups": [asdict(score) for score in table.groups]}
         )
-    record = {"rows": rows, "pairs": pairs, "tables": said}
+    record = {
+        "rows": rows,
+        "pairs": pairs,
+        "tables": said,
+        "labels": [efficiency(found) for found in efficiencies(tables)],
+    }
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vitlab.report.formats import FORMATS, SUFFIXES, render
+from vitlab.report.formats import FORMATS, SUFFIXES, render, render_brief
 from vitlab.report.groups import grouping_of, score_groups
 from vitlab.report.insert import check_marks, insert, replace
 from vitlab.report.runs import Run, find_runs, read_run
@@ -53,9 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.by is not None:
         tables = [_with_groups(table, options.by) for table in tables]
     if options.into is not None:
-        insert(render(tables, "markdown"), options.into, options.mark)
+        insert((render_brief if options.brief else render)(tables, "markdown"), options.into, options.mark)
     else:
-        _write(tables, options.format, options.out)
+        _write(tables, options.format, options.out, brief=options.brief)
     if options.report is not None:
         from vitlab.report.page import write_page
 
@@ -90,8 +90,8 @@ def _with_groups(table: Table, column: str) -> Table:
     return replace_fields(table, groups=score_groups(table.rows, {column: grouping.columns[column]}, table.resampling))
 
 
-def _write(tables: list[Table], form: Any, out: Path | None) -> None:
-    text = render(tables, form)
+def _write(tables: list[Table], form: Any, out: Path | None, *, brief: bool) -> None:
+    text = render_brief(tables, form) if brief else render(tables, form)
     if form in ("csv", "json"):  # they have no place for notes
         for note in (f"{table.title}: {note}" for table in tables for note in table.notes):
             print(f"note: {note}", file=sys.stderr)
@@ -145,6 +145,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parts = "also score the groups of the test images that differ in this column of the manifest, such as the hospital"
     add("--by", metavar="COLUMN", help=f"{parts} (type: str, default: none)")
     drawn = "resamples for intervals and tests; 0 for neither, from results.json alone"
+    add("--brief", action="store_true",
+        help="only the answer in words, and what pretraining is worth at each label fraction (default: false)")
     add("--resamples", metavar="N", help=f"{drawn} (type: int, default: {RESAMPLES})")
     add("--report", metavar="FILE", help="also write the report, one HTML page (type: path, default: none)")
     add("--config", metavar="FILE", help=f"YAML file of {', '.join(KEYS)} (type: path, default: none)")
@@ -167,6 +169,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
         raise ValueError(
             f"unknown --format {options.format}{_nearest(options.format, FORMATS)}; there is {', '.join(FORMATS)}"
         )
+    if options.brief and options.format not in ("terminal", "markdown"):
+        raise ValueError(f"--brief is words, which {options.format} has no place for: leave it out, or use markdown")
     if options.dirs == [DEFAULT_DIR] and not Path(DEFAULT_DIR).is_dir():
         raise FileNotFoundError(f"there is no folder {DEFAULT_DIR} here: {TO_DO}")
     return options

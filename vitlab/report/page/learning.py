@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from vitlab.evaluate.scored import Level
 from vitlab.report.figures.lines import Line, draw_lines
-from vitlab.report.markup import Markup, join, section, table
+from vitlab.report.labels import HOLM_OF_SHARES, Efficiency, efficiencies, grid, sentences
+from vitlab.report.markup import Markup, join, section, table, tag
 from vitlab.report.page.album import Album, each, nothing, panels
 from vitlab.report.page.answer import stacked
 from vitlab.report.page.history import FILE, History, read_history, together
@@ -32,11 +32,7 @@ def curves_section(album: Album) -> Markup:
 
 def labels_section(album: Album) -> Markup:
     """Show scores over the share of labels, for tables that differ by nothing else."""
-    groups: dict[tuple[str, str, str, bool], list[Table]] = {}
-    for found in album.tables:
-        groups.setdefault((found.study, found.dataset, found.manifest_sha256, found.shuffled), []).append(found)
-    several = [sorted(own, key=lambda found: found.label_fraction) for own in groups.values() if len(own) > 1]
-    body = [_efficiency(own, album) for own in several] or [
+    body = [_efficiency(found, album) for found in efficiencies(album.tables)] or [
         nothing("All runs used the same share of the training labels: there is no curve. A study with label_fractions "
                 "has one.")
     ]  # fmt: skip
@@ -125,8 +121,8 @@ def _best(own: Sequence[History]) -> tuple[str, str, str]:
     return f"{', '.join(map(str, best))} of {of}", f"{np.mean(scores):.3f}", f"{np.mean(last):.3f}"
 
 
-def _efficiency(tables: Sequence[Table], album: Album) -> Markup:
-    level: Level = "patient" if all(found.level == "patient" for found in tables) else "slice"
+def _efficiency(efficiency: Efficiency, album: Album) -> Markup:
+    tables, level = efficiency.tables, efficiency.level
     names = list(dict.fromkeys(row.name for found in tables for row in found.rows))
     lines: list[Line] = []
     data = []
@@ -170,7 +166,16 @@ def _efficiency(tables: Sequence[Table], album: Album) -> Markup:
         panels([picture], f"{tables[0].dataset}: mean over runs, bars are 95 % intervals over patients and runs. The "
                "axis of labels is logarithmic."),
         table(["approach", *shares], cells, caption=caption),
+        *_worth(efficiency),
     ])  # fmt: skip
+
+
+def _worth(efficiency: Efficiency) -> Iterable[Markup]:
+    """What pretraining adds at each share, tested."""
+    if efficiency.shares:
+        yield tag("div", *(tag("p", line) for line in sentences(efficiency)), class_="verdict")
+        header, rows = grid(efficiency)
+        yield table(header, rows, caption=f"What pretraining adds at each share. {HOLM_OF_SHARES}")
 
 
 def _array(values: Sequence[float | None]) -> NDArray[np.float64]:
