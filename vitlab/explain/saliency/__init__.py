@@ -1,0 +1,1 @@
+"""Saliency: how much each pixel counts for a class, by several methods that need not agree."""
