@@ -56,22 +56,37 @@ def to_uint8(image: Decoded, image_size: int, channels: int, fit: Literal["pad",
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     if image.mode not in (mode, "L"):
         image = image.convert("RGB").convert(mode)
+    pixels = np.asarray(to_square(image, image_size, fit), dtype=np.uint8)
+    return pixels.transpose(2, 0, 1) if pixels.ndim == 3 else np.repeat(pixels[None], channels, axis=0)
+
+
+def to_square(
+    image: Image.Image,
+    image_size: int,
+    fit: Literal["pad", "crop"],
+    filter_: Image.Resampling = Image.Resampling.BILINEAR,
+) -> Image.Image:
+    """Return an image as a square, padded with black or cropped; masks take it with another filter than images.
+
+    Args:
+        image: Upright and loaded, of 8 bits.
+        image_size: Side in pixels.
+        fit: pad or crop.
+        filter_: Of the resizing; antialiased.
+    """
     width, height = image.size
     if fit == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-        square = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box)
-    else:
-        scale = image_size / max(width, height)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        square = image.resize(size, Image.Resampling.BILINEAR)
-        if size != (image_size, image_size):
-            padded = Image.new(image.mode, (image_size, image_size))
-            padded.paste(square, ((image_size - size[0]) // 2, (image_size - size[1]) // 2))
-            square = padded
-    pixels = np.asarray(square, dtype=np.uint8)
-    return pixels.transpose(2, 0, 1) if pixels.ndim == 3 else np.repeat(pixels[None], channels, axis=0)
+        return image.resize((image_size, image_size), filter_, (left, top, left + side, top + side))
+    scale = image_size / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    square = image.resize(size, filter_)
+    if size == (image_size, image_size):
+        return square
+    padded = Image.new(image.mode, (image_size, image_size))
+    padded.paste(square, ((image_size - size[0]) // 2, (image_size - size[1]) // 2))
+    return padded
 
 
 def to_pixels(image: Decoded) -> NDArray[Any]:
@@ -176,5 +191,3 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
-
-
