@@ -79,6 +79,23 @@ class Listed:
     reason: str
 
 
+@dataclass(frozen=True)
+class CaseList:
+    """A list of cases that says what it is.
+
+    Args:
+        identity: A word for it.
+        title: Its name.
+        meaning: How its cases were found.
+        listed: The cases.
+    """
+
+    identity: str
+    title: str
+    meaning: str
+    listed: list[Listed]
+
+
 def cases_of(runs: Mapping[str, Sequence[Scored]]) -> list[Case]:
     """Put together what the runs said of each test patient.
 
@@ -120,6 +137,38 @@ def cases_of(runs: Mapping[str, Sequence[Scored]]) -> list[Case]:
         own = {approach: every[:, places] for approach, every in said.items()}
         found.append(Case(patient or path, str(names[counts.argmax()]), classes, rows[places], labels, own))
     return found
+
+
+def choose(cases: Sequence[Case], count: int, seed: int, worst: int) -> list[CaseList]:
+    """Return the draw and the three lists.
+
+    Args:
+        cases: All of the test set.
+        count: How many to draw.
+        seed: Of the draw.
+        worst: How many of each list.
+    """
+    drawn = [Listed(place, 0, f"drawn by seed {seed}") for place in draw_cases(cases, count, seed)]
+    total = f"of the {len(cases):,} in the test set"
+    return [
+        CaseList(
+            "random", f"Drawn by seed {seed}", f"{len(drawn)} {total}, the classes in turn. What any model said played "
+            "no part, and nobody has chosen: this is what an ordinary case looks like.", drawn,
+        ),
+        CaseList(
+            "errors", "Most confident errors", f"The worst {total}: the largest mean probability that an approach "
+            "gives to a wrong class. No picture of how often that happens.", confident_errors(cases, worst),
+        ),
+        CaseList(
+            "disagreement", "Largest disagreement between approaches", f"The most disputed {total}: half the sum of "
+            "differences between the mean probabilities of two approaches (total variation, 0 to 1).",
+            disagreements(cases, worst),
+        ),
+        CaseList(
+            "spread", "Largest spread between runs", f"The least settled {total}: the deviation of the true class's "
+            "probability over the runs (seeds, folds) of one approach.", spreads(cases, worst),
+        ),
+    ]  # fmt: skip
 
 
 def draw_cases(cases: Sequence[Case], count: int, seed: int) -> list[int]:

@@ -97,16 +97,16 @@ def study_runs(folder: Path, only: Sequence[str] | None = None) -> StudyRuns:
                          "lightning_logs/phantom")  # fmt: skip
     if len({run.manifest_sha256 for run in classifiers}) > 1:
         raise ValueError(f"{folder} has runs on different images: name the folder of one study in it")
-    named: dict[str, list[Run]] = {}
-    for run in classifiers:
-        named.setdefault(", ".join(filter(None, (run.approach, run.axes))), []).append(run)
+    known = sorted({run.approach for run in classifiers})
     for name in only or ():
-        if name not in named:
-            raise ValueError(f"--only {name}: there is no such approach; there are {'; '.join(sorted(named))}")
+        if name not in known:
+            raise ValueError(f"--only {name}: there is no such approach; there are {', '.join(known)}")
     ranks = {approach: rank for rank, approach in enumerate(OWN)}
-    order = sorted(only or named, key=lambda name: (ranks.get(named[name][0].approach, len(ranks)), name))
-    runs = {name: sorted(named[name], key=lambda run: (-1 if run.fold is None else run.fold, run.seed))
-            for name in dict.fromkeys(order)}  # fmt: skip
+    runs: dict[str, list[Run]] = {}
+    for run in sorted(classifiers, key=lambda run: (ranks.get(run.approach, len(ranks)), run.approach, run.axes,
+                                                    -1 if run.fold is None else run.fold, run.seed)):  # fmt: skip
+        if only is None or run.approach in only:
+            runs.setdefault(" ".join(filter(None, (run.approach, run.axes))), []).append(run)
     for name, members in runs.items():
         bare = sum(not has_weights(run) for run in members)
         if bare:
