@@ -4,7 +4,8 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m vitlab
 INSTALLED := .venv/.installed
 DEMO := lightning_logs/demo
-AUDITS := lightning_logs/published/audits
+PUBLISHED := lightning_logs/published
+AUDITS := $(PUBLISHED)/audits
 # One thread a process: two runs of the demo are under way side by side.
 FIT := OMP_NUM_THREADS=1 $(RUN) fit --run.study=demo --run.overwrite=true --trainer.accelerator=cpu
 # A ViT learns nothing in its first few hundred steps: patches of 16 px and small batches buy more of them in a minute.
@@ -59,7 +60,12 @@ compare: $(INSTALLED)  ## the table of all finished runs
 
 readme: $(INSTALLED)  ## put the tables of the last demo and of the published runs into README.md
 	$(RUN) compare $(DEMO) --into README.md --mark demo
-	$(RUN) compare lightning_logs/published/cheng --into README.md --mark cheng
+	$(RUN) compare $(PUBLISHED)/cheng --by patient_prefix --into README.md --mark cheng
+	for study in label_efficiency shuffled_labels leak; do \
+		$(RUN) compare $(PUBLISHED)/$$study --brief --into README.md --mark $$study || exit 1; done
+	mkdir -p lightning_logs/readme
+	$(RUN) compare $(PUBLISHED)/label_efficiency --brief --report lightning_logs/readme/report.html
+	cp lightning_logs/readme/figures/label-efficiency-cheng.svg $(PUBLISHED)/label_efficiency/label_efficiency.svg
 
 readme-audit: $(INSTALLED)  ## put what audits find in $$VITLAB_DATA, and what an audit takes, into README.md
 	for set in brain_tumor_mri cheng; do \

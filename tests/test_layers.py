@@ -15,7 +15,7 @@ ARROWS = {
     "": [],
     "__main__": ["cli"],
     "cli": ["lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study", "evaluate",
-            "explain", "report", "bench"],
+            "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
                       "evaluate", "extra_outputs"],
     "extra_outputs": ["data.corruptions", "evaluate"],
@@ -37,7 +37,9 @@ ARROWS = {
                         "data.manifest"],
     "data.split_images": ["data.sources", "data.splits", "data.shuffled_labels", "data.manifest"],
     "data.shuffled_labels": ["data.splits", "data.manifest"],
-    "data.sources": ["data.sources", "data.manifest", "data.phantom", "data.decode", "data.cache"],
+    # csv_file and patients: labels of volumes come from a table of another shape than a manifest's
+    "data.sources": ["data.sources", "data.manifest", "data.phantom", "data.decode", "data.cache", "data.csv_file",
+                     "data.patients"],
     "data.phantom": ["data.phantom", "data.manifest"],
     "data.splits": ["data.manifest"],
     "data.cache": ["data.manifest", "data.decode"],
@@ -54,6 +56,8 @@ ARROWS = {
     "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
     "explain": ["explain", "data", "evaluate", "lock", "mistakes", "models", "report"],
+    # on files, with what explain knows of a run: how unlike its training an image is, and where it looks
+    "predict": ["predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
     "bench": ["models", "data"],
 }

@@ -10,9 +10,9 @@ import pytest
 
 from tests.audit import scale
 from vitlab.audit.summary import planted_markdown, summary_markdown
-from vitlab.report.formats import render
+from vitlab.report.formats import render, render_brief
 from vitlab.report.summary import build_tables
-from vitlab.report.table import collect
+from vitlab.report.table import collect, with_groups
 
 REPO = Path(__file__).parents[1]
 PUBLISHED = REPO / "lightning_logs" / "published"
@@ -62,7 +62,14 @@ def test_how_an_audit_grows_is_what_the_table_says():
 def test_the_table_of_cheng_is_that_of_its_published_runs():
     runs, unfinished = collect([PUBLISHED / "cheng"])
     assert not unfinished
-    assert block("cheng") == render(build_tables(runs), "markdown")
+    assert block("cheng") == render([with_groups(table, "patient_prefix") for table in build_tables(runs)], "markdown")
+
+
+@pytest.mark.parametrize("study", ["label_efficiency", "shuffled_labels", "leak"])
+def test_the_answer_of_a_study_is_that_of_its_published_runs(study):
+    runs, unfinished = collect([PUBLISHED / study])
+    assert not unfinished
+    assert block(study) == render_brief(build_tables(runs), "markdown")
 
 
 def test_every_published_result_of_an_audit_has_its_place():
@@ -73,4 +80,4 @@ def test_every_published_result_of_an_audit_has_its_place():
 
 def test_marks_are_paired_and_come_once():
     assert sorted(MARKS) == sorted(set(MARKS)) == sorted(re.findall(r"<!-- /(\S+) -->", README))
-    assert {"demo", "cheng", "audit-scale"} < set(MARKS)
+    assert {"demo", "cheng", "label_efficiency", "shuffled_labels", "leak", "audit-scale"} < set(MARKS)

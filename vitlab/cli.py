@@ -17,7 +17,7 @@ VERBS = {
     "fit": "train one approach, then test its best checkpoint once",
     "validate": "evaluate a checkpoint on the validation split",
     "test": "evaluate a checkpoint on the test split",
-    "predict": "write the class probabilities of every image of a data set",
+    "predict": "write the class probabilities of every image of a data set, or of a folder given as --images",
     "study": "run a whole study: approaches x seeds x folds, each run once, and its table",
     "audit": "find copies, leaks, shortcuts and doubtful labels in a data set, and repair its splits",
     "explain": "show the patients of a study: what its models say of them, look at, and are reminded of",
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         nearest = difflib.get_close_matches(verb, VERBS, n=1)
         return _complain("", f"unknown verb '{verb}'{_or(nearest)}; the verbs are {', '.join(VERBS)}")
     try:
-        return _runner(verb)(rest)
+        return _runner(verb, rest)(rest)
     except KeyboardInterrupt:
         return 130
     except SystemExit as exit_:
@@ -69,7 +69,7 @@ def _usage() -> str:
     )
 
 
-def _runner(verb: str) -> Callable[[list[str]], int]:
+def _runner(verb: str, rest: list[str]) -> Callable[[list[str]], int]:
     """Import what the verb needs and return its main function."""
     if verb == "compare":
         from vitlab.report.table import main as run
@@ -85,6 +85,10 @@ def _runner(verb: str) -> Callable[[list[str]], int]:
         return explain
     if verb == "data":
         return _data
+    if verb == "predict" and any(arg.partition("=")[0] == "--images" for arg in rest):
+        from vitlab.predict.command import main as predict
+
+        return predict
     if verb == "audit":
         # It has threads of its own: those of OpenMP inside them, set when numpy is imported, make it 4 times slower.
         for library in ("OMP", "OPENBLAS", "MKL"):

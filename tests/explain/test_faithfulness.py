@@ -37,7 +37,7 @@ def images_and_map():
 
 
 def test_areas_of_a_model_that_needs_a_corner():
-    """Of 1024 pixels the corner is 64, one of 16 steps: a perfect map crosses at the first, its opposite at the last."""
+    """The corner is 64 of 1024 pixels, one of 16 steps: the perfect map crosses at the first, the opposite last."""
     images, perfect = images_and_map()
     run = made()
     start = run.probabilities(gaussian_blur(images.float(), [11, 11], [5.0, 5.0]))[:, 1]

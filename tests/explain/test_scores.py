@@ -79,3 +79,8 @@ def test_maps_that_are_none_are_refused():
         score_maps(np.full(masks.shape, np.nan), masks)
     with pytest.raises(ValueError, match="must not be negative"):
         score_maps(-1.0 * masks, masks)
+
+
+def test_no_mask_at_all_is_no_score():
+    assert np.isnan(score_maps(np.ones((2, 4, 4)), np.zeros((2, 4, 4), bool))["iou"]).all()
+    assert score_maps(np.ones((0, 4, 4)), np.zeros((0, 4, 4), bool))["auprc"].shape == (0,)

@@ -78,19 +78,28 @@ def linear_probe_accuracy(
     Returns:
         The accuracy, 0..1.
     """
+    _, _, _, test_y = _checked(features, targets, test_features, test_targets)
+    predicted = linear_probe(features, targets, test_features, l2=l2, max_iter=max_iter)
+    return _accuracy(predicted == test_y, test_y, balanced)
+
+
+def linear_probe(
+    features: ArrayLike, targets: ArrayLike, test_features: ArrayLike, *, l2: float = 1.0, max_iter: int = 200
+) -> NDArray[np.int64]:
+    """Return the class of each scored image, (M,), by the probe of `linear_probe_accuracy`; arguments as there."""
     from sklearn.linear_model import LogisticRegression
 
-    train, y, test, test_y = _checked(features, targets, test_features, test_targets)
+    train, y, test, _ = _checked(features, targets, test_features, np.zeros(len(np.asarray(test_features)), np.int64))
     if y.min() == y.max():
         raise ValueError("a linear probe needs images of at least two classes to fit on")
     mean, deviation = train.mean(0), train.std(0)
     varies = deviation > 1e-8 * (np.abs(mean) + 1e-12)  # relative: below it the deviation is rounding
     scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ConvergenceWarning, see above
+        warnings.simplefilter("ignore")  # ConvergenceWarning: a probe is a thermometer
         probe = LogisticRegression(C=1 / l2, max_iter=max_iter).fit((train - mean) * scale, y)
-    predicted = probe.predict((test - mean) * scale)
-    return _accuracy(predicted == test_y, test_y, balanced)
+    predicted: NDArray[np.int64] = probe.predict((test - mean) * scale)
+    return predicted
 
 
 def feature_std(features: ArrayLike) -> float:

@@ -6,6 +6,7 @@ the image. Ties are broken by expectation, never by the order of pixels.
 Shapes: N images, H, W pixels, P = H * W.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def pointing_game(maps: NDArray[Any], masks: NDArray[np.bool_], *, tolerance: fl
         from scipy.ndimage import distance_transform_edt
 
         masks = np.array([distance_transform_edt(~mask) <= tolerance for mask in masks]).reshape(masks.shape)
-    values, hit = _flat(maps), masks.reshape(len(masks), -1)
+    values, hit = _flat(maps), masks.reshape(len(masks), math.prod(masks.shape[1:]))
     top = values == values.max(1, keepdims=True)
     found: NDArray[np.float64] = (top & hit).sum(1) / top.sum(1)
     return found
@@ -70,7 +71,7 @@ def energy_inside(maps: NDArray[Any], masks: NDArray[np.bool_]) -> NDArray[np.fl
 
     Wang et al. 2020, "Score-CAM", section 4.3 (energy-based pointing game).
     """
-    values, inside = _flat(maps), masks.reshape(len(masks), -1)
+    values, inside = _flat(maps), masks.reshape(len(masks), math.prod(masks.shape[1:]))
     if (values < 0).any():
         raise ValueError("saliency maps must not be negative: take their positive part, or their size")
     total = values.sum(1)
@@ -118,7 +119,7 @@ def _descending(
     flat = _flat(maps)
     order = np.argsort(-flat, axis=1, kind="stable")
     values = np.take_along_axis(flat, order, 1)
-    hits = np.take_along_axis(masks.reshape(len(masks), -1), order, 1).astype(np.int64)
+    hits = np.take_along_axis(masks.reshape(len(masks), math.prod(masks.shape[1:])), order, 1).astype(np.int64)
     pixels = values.shape[1]
     ends = np.ones(values.shape, np.bool_)
     ends[:, :-1] = values[:, :-1] != values[:, 1:]
@@ -133,7 +134,7 @@ def _flat(maps: NDArray[Any]) -> NDArray[np.float64]:
     Raises:
         ValueError: One is not finite.
     """
-    values = np.asarray(maps, np.float64).reshape(len(maps), -1)
+    values = np.asarray(maps, np.float64).reshape(len(maps), math.prod(maps.shape[1:]))
     if not np.isfinite(values).all():
         raise ValueError("a saliency map is not finite: the model or the method has diverged")
     return values

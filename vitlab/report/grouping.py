@@ -46,7 +46,7 @@ def read_grouping(runs: Sequence[Run], tested: Sequence[Scored]) -> Grouping:
     columns = {}
     patients = {path: patient for run in tested for path, patient in
                 zip(run.predictions.path, run.predictions.patient_id, strict=True)}  # fmt: skip
-    prefixes = {path: _letters(patient) for path, patient in patients.items()}
+    prefixes = {path: letters_of(patient) for path, patient in patients.items()}
     if _parts(prefixes):
         columns[PREFIX] = prefixes
     table, named, reason = _table(runs)
@@ -92,7 +92,8 @@ def _source(folder: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _letters(patient: str) -> str:
+def letters_of(patient: str) -> str:
+    """Return the letters that a patient id begins with; "" of no id."""
     if not patient:
         return ""
     found = re.match(r"[A-Za-z]+", patient)

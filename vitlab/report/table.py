@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"no finished run{only} in {', '.join(map(str, options.dirs))}{left_out}: {TO_DO}")
     tables = build_tables(runs, resamples=options.resamples)
     if options.by is not None:
-        tables = [_with_groups(table, options.by) for table in tables]
+        tables = [with_groups(table, options.by) for table in tables]
     if options.into is not None:
         insert((render_brief if options.brief else render)(tables, "markdown"), options.into, options.mark)
     else:
@@ -77,7 +77,7 @@ def collect(dirs: list[Path]) -> tuple[list[Run], list[Path]]:
     return [run for run in runs if run.finished], unfinished + [run.folder for run in runs if not run.finished]
 
 
-def _with_groups(table: Table, column: str) -> Table:
+def with_groups(table: Table, column: str) -> Table:
     """Return a table with the scores of each group of its test images."""
     if table.resampling is None:
         raise ValueError("--by needs resamples: leave --resamples 0 out")

@@ -1,0 +1,260 @@
+"""Dicom: a folder tree of DICOM files, sorted into series, with patients from their headers.
+
+Pixel values, windows and frames are read in `vitlab.data.sources.dicom_pixels`.
+"""
+
+import hashlib
+import os
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitlab.data.manifest import Manifest
+from vitlab.data.patients import read_ids
+from vitlab.data.sources.base import Source, resolve_folder
+from vitlab.data.sources.dicom_pixels import read_dicom
+from vitlab.data.sources.labels import LabelTable, files_below, of_folders
+from vitlab.data.sources.volumes import Shelf, Window, check_window
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+_TAGS = (
+    "PatientID", "PatientName", "SeriesInstanceUID", "SeriesDescription", "SOPInstanceUID", "InstanceNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames", "Rows",
+)  # fmt: skip
+_LEAST = 3  # letters of a name or id that may be found in a path by chance
+
+
+class Dicom(Source):
+    """Images of DICOM files in any folders below root, sorted by series and position.
+
+    Folders: `root/<class>/...` or `root/<split>/<class>/...`. The patient is the header's PatientID. Gray values follow
+    the header: rescale, window (VOI), MONOCHROME1, palettes; all frames of a file are taken. The patient's name is
+    never copied; a path that holds it, or the id, is replaced by hashes of patient and image.
+
+    data: {source: {class_path: Dicom, init_args: {root: clinic, labels: labels.csv, series: T1.*}}, image_size: 128}
+
+    Args:
+        root: The folder; relative to $VITLAB_DATA or the working folder.
+        labels: Table in root with the column label and one of path (a file, or a folder with all files in it), series
+            (SeriesInstanceUID) and patient_id (PatientID), and where known split and fold. Null takes the label from
+            the folders.
+        every: Take each so-manieth image of a series.
+        series: Regular expression that the header's SeriesDescription must match, in any case; null takes all.
+        window: Values that become black and white after rescaling, e.g. [0, 80] for a brain in CT; null takes the
+            header's window, or the 0.5 and 99.5 percentiles of an image without one.
+        anonymise: Write hashes of PatientIDs, not the ids. Short ids can be found again by trying all: set VITLAB_SALT
+            to a secret, which is hashed with them.
+        name: Name of the data set; the folder's where it is not given.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        labels: str | None = None,
+        every: int = 1,
+        series: str | None = None,
+        window: Window | None = None,
+        anonymise: bool = True,
+        name: str | None = None,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"data.source.every is {every}: give a number of at least 1")
+        check_window(window)
+        try:
+            self.series = re.compile(series, re.IGNORECASE) if series is not None else None
+        except re.error as error:
+            raise ValueError(f"data.source.series is no regular expression ({error})") from None
+        self.root = resolve_folder(root)
+        self.name = name or self.root.resolve().name
+        self.labels, self.every, self.window, self.anonymise = labels, every, window, anonymise
+        self.member = "" if window is None else f"{window[0]:g}..{window[1]:g}/"  # other settings are other pixels
+        self._real: dict[str, str] = {}  # of paths that would name the patient
+        self._files = Shelf(lambda path: read_dicom(self.root / self._real.get(path, path), window))
+
+    def manifest(self) -> Manifest:
+        """Return the images by series and position; of a file that cannot be read the cache says why.
+
+        Raises:
+            ValueError: There are no images.
+        """
+        headers, broken = read_headers(self.root, files_below(self.root))
+        if not headers and not broken:
+            raise ValueError(f"{self.root} has no DICOM images: correct data.source.root")
+        keys = ["path", "series", "patient_id"]
+        table = LabelTable(self.root / self.labels, self.root, keys) if self.labels is not None else None
+        ids, remarks = read_ids([header.patient for header in headers])
+        if self.anonymise:  # what is said of ids would show them
+            nobody = sum(1 for header, final in zip(headers, ids, strict=True) if header.patient and not final)
+            remarks = [f"{nobody} images have a PatientID that names nobody: it counts as missing"] if nobody else []
+        for remark in remarks:
+            warnings.warn(f"{self.root}: {remark}", stacklevel=2)
+        columns: dict[str, list[str]] = {
+            name: [] for name in ("path", "label", "patient_id", "split", "fold", "volume")
+        }
+        stacks: dict[str, list[tuple[Header, str]]] = defaultdict(list)
+        for header, patient in zip(headers, ids, strict=True):
+            if self.series is None or self.series.search(header.description):
+                stacks[header.series].append((header, patient))
+        unlabelled = 0
+        for series, stack in sorted(stacks.items(), key=lambda item: item[1][0][0].path):
+            images = [(one, who, frame) for one, who in in_order(stack) for frame in range(one.frames)]
+            for header, patient, frame in images[:: self.every]:
+                facts = self._facts(table, header)
+                if facts is None:
+                    unlabelled += 1
+                    continue
+                own = {
+                    "path": f"{self._path(header)}#{self.member}{frame}",
+                    "patient_id": pseudonym(patient) if self.anonymise else patient,
+                    "volume": pseudonym(series, "s"),
+                }
+                for name, column in columns.items():
+                    column.append((facts | own).get(name, ""))
+        for path in broken:
+            facts = (table.find(path=path, series="", patient_id="") if table is not None else of_folders(path)) or {}
+            for name, column in columns.items():
+                column.append((facts | {"path": f"{path}#{self.member}0", "patient_id": ""}).get(name, ""))
+        if table is not None:
+            table.warn_unused()
+        if unlabelled:
+            warnings.warn(f"{unlabelled} images of {self.root} are not in {self.labels} and left out", stacklevel=2)
+        if not columns["path"]:
+            raise ValueError(f"no image of {self.root} is left: change data.source.series or the table of labels")
+        return Manifest(columns, self.root, remarks=remarks)
+
+    def decode(self, path: str) -> NDArray[np.uint8]:
+        """Return the image, uint8 (H, W) or (H, W, 3), its pixels square."""
+        file, _, member = path.rpartition("#")
+        return self._files.get(file).picture(int(member.rpartition("/")[2]))
+
+    def close(self) -> None:
+        """Free the images."""
+        self._files.clear()
+
+    def _facts(self, table: LabelTable | None, header: "Header") -> dict[str, str] | None:
+        if table is None:
+            return of_folders(header.path)
+        found = table.find(path=header.path, series=header.series, patient_id=header.patient)
+        # patient and mask are the header's and none: a table's own id would split one person in two
+        return None if found is None else {key: found[key] for key in ("label", "split", "fold") if key in found}
+
+    def _path(self, header: "Header") -> str:
+        if not (self.anonymise and header.names_patient):
+            return header.path
+        path = f"{pseudonym(header.patient)}/{pseudonym(header.instance or header.path, 'i')}.dcm"
+        self._real[path] = header.path
+        return path
+
+
+@dataclass(frozen=True)
+class Header:
+    """What sorting needs of a file; the patient's name is not kept.
+
+    Args:
+        path: Relative to the folder that was read.
+        patient: PatientID as it stands there.
+        series: SeriesInstanceUID, the file's folder where there is none.
+        description: SeriesDescription.
+        instance: SOPInstanceUID.
+        place: What slices of a series are sorted by: mm along their normal, then InstanceNumber.
+        frames: Images in the file.
+        names_patient: Whether the path holds the patient's name or id.
+    """
+
+    path: str
+    patient: str
+    series: str
+    description: str
+    instance: str
+    place: tuple[float, int]
+    frames: int
+    names_patient: bool
+
+
+def read_headers(root: Path, paths: Iterable[str]) -> tuple[list[Header], list[str]]:
+    """Read the headers of files that are DICOM images, not their pixels.
+
+    Returns:
+        The headers, and the files that claim to be DICOM and cannot be read. Others, and DICOM without pixels
+        (directories, reports), are passed over.
+    """
+    headers, broken = [], []
+    for path in paths:
+        if not looks_like_dicom(root / path):
+            continue
+        try:
+            header = _read_header(root / path, path)
+        except Exception:  # pydicom raises KeyError, ValueError, struct.error and its own kinds
+            broken.append(path)
+            continue
+        if header is not None:
+            headers.append(header)
+        elif not _has_preamble(root / path):
+            broken.append(path)
+    return headers, broken
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Say whether a file claims to be DICOM, by its name or its first bytes."""
+    return path.name.lower().endswith(SUFFIXES) or _has_preamble(path)
+
+
+def in_order(stack: list[tuple[Header, str]]) -> list[tuple[Header, str]]:
+    """Return the files of a series by their place."""
+    return sorted(stack, key=lambda item: (item[0].place, item[0].path))
+
+
+def pseudonym(name: str, kind: str = "p") -> str:
+    """Return a hash that stands for an id, with $VITLAB_SALT as its key; "" for ""."""
+    if not name:
+        return ""
+    key = hashlib.sha256(os.environ.get("VITLAB_SALT", "").encode()).digest()
+    return kind + hashlib.blake2b(name.encode(errors="surrogateescape"), key=key, digest_size=8).hexdigest()
+
+
+def _has_preamble(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return path.is_file() and file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _read_header(file: Path, path: str) -> Header | None:
+    """Return the header of a DICOM image, or None of a file that is none."""
+    import pydicom
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that the standard forbids and everyone writes
+        found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+        if "Rows" not in found:
+            return None
+        patient = str(found.get("PatientID") or "").strip()
+        words = [*re.split(r"[\^\s=,]+", str(found.get("PatientName") or "")), patient]
+        lower = path.casefold()
+        return Header(
+            path=path,
+            patient=patient,
+            series=str(found.get("SeriesInstanceUID") or path.rpartition("/")[0] or path),
+            description=str(found.get("SeriesDescription") or ""),
+            instance=str(found.get("SOPInstanceUID") or ""),
+            place=_place(found),
+            frames=max(1, int(found.get("NumberOfFrames") or 1)),
+            names_patient=any(len(word) >= _LEAST and word.casefold() in lower for word in words),
+        )
+
+
+def _place(header: Any) -> tuple[float, int]:
+    number = int(header.get("InstanceNumber") or 0)
+    position, orientation = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
+    if not position or not orientation or len(position) != 3 or len(orientation) != 6:
+        return 0.0, number
+    across, down = np.array(orientation, float).reshape(2, 3)
+    return round(float(np.cross(across, down) @ np.array(position, float)), 3), number

@@ -1,0 +1,1 @@
+"""predict on files: probabilities, unlikeness and saliency of images that no data set names."""

@@ -1,0 +1,78 @@
+"""Any mix of pictures, NIfTI volumes and DICOM files in a folder, as images without labels."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from vitlab.data.decode import Decoded, open_image
+from vitlab.data.manifest import Manifest
+from vitlab.data.sources import Dicom, Nifti, Source
+from vitlab.data.sources.dicom import looks_like_dicom
+from vitlab.data.sources.folder import SUFFIXES
+from vitlab.data.sources.labels import files_below
+from vitlab.data.sources.nifti import SUFFIXES as NIFTI_SUFFIXES
+
+_TAKEN = ("path", "patient_id", "volume")
+
+
+class Files(Source):
+    """All images of a folder and the folders in it: pictures, axial slices of NIfTI volumes, frames of DICOM files.
+
+    DICOM patients are hashes, and paths that would name one too, as `Dicom` says. Links out of the folder are not
+    followed.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.exists():
+            raise FileNotFoundError(f"there is no {root}: give --images the folder of your images")
+        if not root.is_dir():
+            raise ValueError(f"--images {root} is a file: give the folder that it is in")
+        self.root, self.name = root, root.resolve().name
+        self._of: dict[str, Source] = {}  # which source a path is from; pictures have none
+
+    def manifest(self) -> Manifest:
+        """Return the images, pictures first; the column volume is "" for them.
+
+        Raises:
+            ValueError: There are none.
+        """
+        files = files_below(self.root)
+        pictures = [path for path in files if Path(path).suffix.lower() in SUFFIXES]
+        volumes = [path for path in files if path.endswith(NIFTI_SUFFIXES)]
+        rest = sorted(set(files) - set(pictures) - set(volumes))
+        dicom = [path for path in rest if looks_like_dicom(self.root / path)]
+        columns: dict[str, list[str]] = {"path": pictures, "patient_id": [""] * len(pictures)}
+        columns["volume"] = [""] * len(pictures)
+        found = [Nifti(str(self.root), keep="all")] if volumes else []
+        for source in (*found, *([Dicom(str(self.root))] if dicom else [])):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of patients, whom only splits would need, and of links once more
+                manifest = source.manifest()
+            for name in _TAKEN:
+                columns[name] += manifest.column(name).tolist()
+            self._of |= dict.fromkeys(manifest.path.tolist(), source)
+        if not columns["path"]:
+            raise ValueError(f"{self.root} has no images: give a folder of PNG, JPEG, NIfTI or DICOM files")
+        if others := sorted(set(rest) - set(dicom)):
+            warnings.warn(f"{len(others)} files of {self.root} are no images, e.g. {others[0]}", stacklevel=2)
+        label = np.full(len(columns["path"]), "", object)
+        return Manifest({**columns, "label": label}, self.root)
+
+    def decode(self, path: str) -> Decoded:
+        """Return the image as its format's source does."""
+        source = self._of.get(path)
+        return open_image(self.root / path) if source is None else source.decode(path)
+
+    def close(self) -> None:
+        """Free what the sources hold."""
+        for source in set(self._of.values()):
+            source.close()
+
+
+def slice_of(path: str, volume: str) -> str:
+    """Return the number of a slice or frame in its file, "" for a picture."""
+    return path.rpartition("#")[2].rpartition("/")[2] if volume else ""

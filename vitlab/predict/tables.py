@@ -1,0 +1,106 @@
+"""predictions.csv, a line an image, and volumes.csv, a line a volume, of what a model says of files.
+
+Shapes: N images, K classes.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitlab.data.manifest import Manifest
+from vitlab.data.sources.volumes import head_shares
+from vitlab.predict.images import slice_of
+
+UNLIKE = "unlike the training images"
+MIN_HEAD = 0.1  # share of a slice's pixels that counts as a head, as in `Nifti`
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model said of the images of a folder.
+
+    Args:
+        manifest: Of the N images, with the column volume.
+        images: uint8 (N, C, H, W).
+        classes: K names.
+        probs: (N, K).
+        unlike: (N,) out-of-distribution score; None where there is none.
+        threshold: Of that score, above which an image is warned of.
+        saliency: (N,) picture of each, relative to the table; None where there are none.
+    """
+
+    manifest: Manifest
+    images: NDArray[np.uint8]
+    classes: list[str]
+    probs: NDArray[np.float64]
+    unlike: NDArray[np.float64] | None
+    threshold: float = np.inf
+    saliency: list[str] | None = None
+
+
+def write_images(answers: Answers, path: Path) -> None:
+    """Write a line an image."""
+    names = _names(answers, "path", "slice", "volume", "patient_id")
+    table = answers.manifest
+    rows = []
+    for row in range(len(table)):
+        volume = table.column("volume")[row]
+        facts = [table.path[row], slice_of(table.path[row], volume), volume, table.patient_id[row]]
+        warned = answers.unlike is not None and answers.unlike[row] > answers.threshold
+        unlike = None if answers.unlike is None else answers.unlike[row]
+        shown = [] if answers.saliency is None else [answers.saliency[row]]
+        rows.append([*facts, *_said(answers, answers.probs[row], unlike, warned), *shown])
+    _write(path, [names + ([] if answers.saliency is None else ["saliency"]), *rows])
+
+
+def write_volumes(answers: Answers, path: Path) -> None:
+    """Write a line a volume: the mean over its slices with a head in them, over all where none has.
+
+    It is warned of where more than half of those slices are.
+    """
+    names = _names(answers, "volume", "patient_id", "slices", "slices_with_head")
+    volume = answers.manifest.column("volume")
+    rows = []
+    heads = head_shares(answers.images.max(1)) >= MIN_HEAD
+    for name in dict.fromkeys(volume[volume != ""]):
+        inside = np.flatnonzero(volume == name)
+        used = inside[heads[inside]] if heads[inside].any() else inside
+        unlike = None if answers.unlike is None else answers.unlike[used]
+        warned = unlike is not None and (unlike > answers.threshold).mean() > 0.5
+        facts = [name, answers.manifest.patient_id[inside[0]], len(inside), int(heads[inside].sum())]
+        mean = None if unlike is None else float(unlike.mean())
+        rows.append([*facts, *_said(answers, answers.probs[used].mean(0), mean, bool(warned))])
+    _write(path, [names, *rows])
+
+
+def _names(answers: Answers, *facts: str) -> list[str]:
+    return [*facts, *(f"prob_{name}" for name in answers.classes), "predicted", "ood_score", "warning"]
+
+
+def _said(answers: Answers, probs: NDArray[np.float64], unlike: float | None, warned: bool) -> list[Any]:
+    score = "" if unlike is None else f"{unlike:.4f}"
+    return [*(f"{p:.6f}" for p in probs), answers.classes[int(probs.argmax())], score, UNLIKE if warned else ""]
+
+
+def _write(path: Path, rows: Iterable[Iterable[Any]]) -> None:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for row in rows:
+            csv.writer(file, lineterminator="\n").writerow([_plain(value) for value in row])
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula; a negative number stays one."""
+    text = str(value)
+    if not text.startswith(_FORMULA):
+        return value
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return value
