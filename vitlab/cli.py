@@ -20,6 +20,7 @@ VERBS = {
     "predict": "write the class probabilities of every image of a data set, or of a folder given as --images",
     "study": "run a whole study: approaches x seeds x folds, each run once, and its table",
     "audit": "find copies, leaks, shortcuts and doubtful labels in a data set, and repair its splits",
+    "explain": "show the patients of a study: what its models say of them, look at, and are reminded of",
     "compare": "put finished runs into one table",
     "data": "write the built-in phantom images to a folder",
 }
@@ -78,6 +79,10 @@ def _runner(verb: str, rest: list[str]) -> Callable[[list[str]], int]:
         from vitlab.study.command import main as study
 
         return study
+    if verb == "explain":
+        from vitlab.explain.command import main as explain
+
+        return explain
     if verb == "data":
         return _data
     if verb == "predict" and any(arg.partition("=")[0] == "--images" for arg in rest):

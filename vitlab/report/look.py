@@ -10,16 +10,18 @@ def look() -> str:
     return (files("vitlab.report") / "look.css").read_text(encoding="utf-8")
 
 
-def policy(style: str, script: str | None = None) -> str:
+def policy(style: str, script: str | None = None, images: str = "data:") -> str:
     """Return the content security policy of a page that asks no server for anything and runs no script but its own.
 
     Args:
         style: What stands in its one style element.
         script: What stands in its one script element; None where it has none.
+        images: Where its images may come from.
     """
     scripts = "" if script is None else f" script-src '{_digest(script)}';"
     return (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}';{scripts} base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src {images}; style-src '{_digest(style)}';{scripts} base-uri 'none'; "
+        "form-action 'none'"
     )
 
 

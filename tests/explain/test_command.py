@@ -1,0 +1,98 @@
+"""The verb, on trained runs: what it writes, and what it says to mistakes."""
+
+import re
+import shutil
+
+import pytest
+
+from vitlab.cli import main
+from vitlab.evaluate.predictions import read_predictions
+
+
+@pytest.fixture(scope="module")
+def study(runs, tmp_path_factory):
+    """Return a study's folder with one run of each approach and pretraining, of which a test may change all."""
+    root = tmp_path_factory.mktemp("study") / "discs"
+    shutil.copytree(runs["cnn"].parents[1], root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def pages(study):
+    assert main(["explain", str(study), "--patients", "6", "--worst", "2"]) == 0
+    return study / "explain"
+
+
+def test_it_writes_a_page_for_each_case(study, pages, capsys):
+    index = (pages / "index.html").read_text(encoding="utf-8")
+    cards = re.findall(r'class="card" data-number="(\d+)"', index)
+    assert 6 <= len(cards) <= 12 and len(list((pages / "cases").glob("*.html"))) == len(cards)
+    first = (pages / "cases" / "0001.html").read_text(encoding="utf-8")
+    assert "cnn: Grad-CAM, seed 0" in first and "vit: gradient-weighted attention, seed 0" in first
+    assert "5 of 5" in first or "of 5 are" in first
+    # An image has no patient: it is a case of its own, under its path.
+    tested = read_predictions(study / "cnn" / "seed0" / "predictions.csv")
+    named = set(re.findall(r'href="cases/\d+\.html">([^<]+)</a>', index))
+    assert named <= set(tested.path[tested.split == "test"])
+    assert "of 16 images of the test set" in index
+
+
+def test_the_same_seed_writes_the_same_pages(study, pages, tmp_path, capsys):
+    assert main(["explain", str(study), "--patients", "6", "--worst", "2", "--out", str(tmp_path / "again")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "again" / "index.html")
+    for path in pages.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "again" / path.relative_to(pages)).read_bytes() == path.read_bytes(), path.name
+    assert (
+        main(["explain", str(study), "--patients", "6", "--worst", "2", "--seed", "1", "--out", str(tmp_path / "b")])
+        == 0
+    )
+    assert (tmp_path / "b" / "index.html").read_bytes() != (pages / "index.html").read_bytes()
+
+
+def test_a_run_without_weights_counts_but_shows_nothing(study, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy, ignore=shutil.ignore_patterns("explain"))
+    (copy / "vit" / "seed0" / "checkpoints" / "best.ckpt").unlink()
+    assert main(["explain", str(copy), "--patients", "2", "--worst", "1"]) == 0
+    assert "note: 1 of 1 runs of vit have no checkpoint" in capsys.readouterr().err
+    page = (copy / "explain" / "cases" / "0001.html").read_text(encoding="utf-8")
+    assert "cnn: Grad-CAM" in page and "vit: " not in page and 'scope="row">vit<' in page
+    (copy / "cnn" / "seed0" / "checkpoints" / "best.ckpt").unlink()
+    assert main(["explain", str(copy)]) == 2
+    assert "no run of" in capsys.readouterr().err
+
+
+def test_only_some_approaches(study, tmp_path):
+    out = tmp_path / "out"
+    assert main(["explain", str(study), "--patients", "2", "--worst", "1", "--only", "vit", "--out", str(out)]) == 0
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert "1 runs of 1 approaches (vit)" in index
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere"], "nowhere is not a folder"),
+        (["{empty}"], "has no finished run of a classifier"),
+        (["{study}", "--only", "cnm"], "--only cnm: there is no such approach; there are cnn, vit"),
+        (["{study}", "--patients", "none"], "'none' is not a whole number of at least 1"),
+        (["{study}", "--patience", "3"], "unknown option --patience"),
+        (["{study}", "--out", "{file}"], "is a file: name a folder"),
+    ],
+)
+def test_mistakes_are_one_line(args, message, study, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("mine")
+    places = {"empty": tmp_path / "empty", "study": study, "file": tmp_path / "file"}
+    assert main(["explain", *(arg.format(**places) for arg in args)]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert list((tmp_path / "empty").iterdir()) == [] and (tmp_path / "file").read_text() == "mine"
+
+
+def test_help_has_types_and_defaults(capsys):
+    assert main(["explain", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for flag, default in (("--patients", "12"), ("--seed", "0"), ("--worst", "6")):
+        assert flag in shown and f"(type: int, default: {default})" in shown

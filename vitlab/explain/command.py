@@ -1,0 +1,102 @@
+"""`python -m vitlab explain`: the patients of a study's test set, what its models say of them and look at, as pages."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vitlab.atomic import check_writable
+from vitlab.explain.cases import cases_of, choose
+from vitlab.explain.loaded import load_run
+from vitlab.explain.looking import look
+from vitlab.explain.masks import masks_of
+from vitlab.explain.page.shown import Shown
+from vitlab.explain.page.write import INDEX, Section, check_out, write_pages
+from vitlab.explain.study_runs import StudyRuns, has_weights, study_runs
+from vitlab.report.table import LineParser
+
+# More of index.html, in this order: identity, title, and what makes it of what is shown and the folder of the pages.
+SECTIONS: list[tuple[str, str, Section]] = []
+
+
+def main(args: list[str]) -> int:
+    """Run the verb.
+
+    Args:
+        args: What stands behind `explain`.
+
+    Returns:
+        0.
+
+    Raises:
+        ValueError: For a user's mistake, in one line; FileNotFoundError for a folder or images that are not there.
+    """
+    options = _options(args)
+    out = options.out or options.study / "explain"
+    check_out(out)
+    check_writable(out.parent, "--out")
+    shown = show(study_runs(options.study, options.only), options.patients, options.seed, options.worst, options.device)
+    for note in shown.study.notes:
+        print(f"note: {note}", file=sys.stderr)
+    write_pages(shown, out, SECTIONS, _tell)
+    print(out / INDEX)
+    return 0
+
+
+def show(study: StudyRuns, patients: int, seed: int, worst: int, device: str) -> Shown:
+    """Choose cases and ask the models about them.
+
+    Args:
+        study: The runs.
+        patients: How many to draw.
+        seed: Of the draw.
+        worst: How many of each list of extremes.
+        device: Where the models shall be.
+
+    Raises:
+        ValueError: No run has its weights any more.
+    """
+    cases = cases_of(study.scored)
+    lists = choose(cases, patients, seed, worst)
+    chosen = list(dict.fromkeys(listed.case for one in lists for listed in one.listed))
+    weighted = [run for members in study.runs.values() for run in members if has_weights(run)]
+    if not weighted:
+        raise ValueError(f"no run of {study.folder} has a checkpoint: keep checkpoints/best.ckpt, or train again")
+    looks = {name: look(study, name, cases, chosen, device, _tell) for name in study.runs}
+    data = load_run(weighted[0].folder).data
+    masks = {place: masks_of(data, cases[place].rows)[0] for place in chosen}
+    return Shown(study, cases, lists, looks, data.cache.images, masks, data.manifest.path)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _options(args: Sequence[str]) -> argparse.Namespace:
+    parser = LineParser(
+        prog="vitlab explain",
+        allow_abbrev=False,
+        description="Show the patients of a study's test set: what each approach says of them and how much its runs "
+        "differ, what it looks at, and which training patients they remind it of. Patients are drawn by a seed, the "
+        "classes in turn; three lists of extremes say what they are. Writes a folder of pages that open from disk.",
+    )
+    add = parser.add_argument
+    add("study", type=Path, metavar="STUDY_FOLDER", help="its runs, e.g. lightning_logs/phantom (type: path)")
+    add("--patients", type=_count, default=12, metavar="N",
+        help="patients to draw, or images where no patient is known (type: int, default: %(default)s)")  # fmt: skip
+    add("--seed", type=int, default=0, help="of the draw (type: int, default: %(default)s)")
+    add("--worst", type=_count, default=6, metavar="N",
+        help="patients on each list of extremes (type: int, default: %(default)s)")  # fmt: skip
+    add("--only", type=lambda text: text.split(","), metavar="APPROACH[,...]", help="these approaches (default: all)")
+    add("--out", type=Path, metavar="DIR", help="folder of the pages (type: path, default: STUDY_FOLDER/explain)")
+    add("--device", default="cpu", help="where the models run: cpu, cuda, cuda:1 (type: str, default: %(default)s)")
+    options, unknown = parser.parse_known_intermixed_args(args)
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]}; --help lists all")
+    return options
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

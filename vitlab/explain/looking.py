@@ -1,0 +1,119 @@
+"""What the models look at in the cases, and what the cases remind them of: one run of each approach is asked.
+
+Shapes: S slices of a case, H = W = image_size.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitlab.evaluate.predictions import Predictions
+from vitlab.evaluate.scored import Scored
+from vitlab.explain.cases import Case
+from vitlab.explain.loaded import Loaded, load_run
+from vitlab.explain.neighbours import Neighbour, features_of, training_patients, votes
+from vitlab.explain.saliency.maps import Method, methods_for, saliency_maps
+from vitlab.explain.study_runs import StudyRuns
+from vitlab.report.runs import Run
+
+# Of those that a network allows, the first is shown: both are of one class, as rollout is not, and take one pass back.
+SHOWN: tuple[Method, ...] = ("gradient_attention", "gradcam")
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one run makes of a case.
+
+    Args:
+        run: Which.
+        method: Of the maps.
+        maps: Saliency (S, H, W) of the class that the run says of each slice.
+        said: That class, of each slice; "" for a slice that was not in the run's test.
+        neighbours: The training patients that are nearest, before and after fine-tuning as `Looks` has them.
+    """
+
+    run: Run
+    method: Method
+    maps: NDArray[np.float32] = field(repr=False)
+    said: list[str]
+    neighbours: list[Neighbour]
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What one approach makes of the cases.
+
+    Args:
+        cases: Place of a case -> its look; a case that no run with weights was tested on is not here.
+        votes: The classes of the nearest training patients of every test patient, scored against the truth.
+        said: The same against what the runs say themselves.
+    """
+
+    cases: dict[int, Look]
+    votes: list[Scored]
+    said: list[Scored]
+
+
+def look(
+    study: StudyRuns, approach: str, cases: Sequence[Case], chosen: Sequence[int], device: str,
+    tell: Callable[[str], None],
+) -> Looks:  # fmt: skip
+    """Ask the runs of an approach about the chosen cases.
+
+    Args:
+        study: The runs.
+        approach: One of them.
+        cases: All of the test set; the agreement of neighbours is counted over all.
+        chosen: Places of those that are shown.
+        device: Where the models shall be.
+        tell: Told of each run before it is asked.
+    """
+    looks = Looks({}, [], [])
+    wanted = set(chosen)
+    for run, places in study.shown_by(approach, cases):
+        if wanted.isdisjoint(places):
+            continue
+        tell(f"{run.folder}: {sum(place in wanted for place in places)} cases")
+        model = load_run(run.folder, device)
+        said = study.scored[approach][study.runs[approach].index(run)].predictions
+        nearest = nearest_of(model, [cases[place] for place in places])
+        looks.votes.append(Scored(run.seed, run.fold, _votes(cases, places, nearest)))
+        own = {cases[place].name: _own_words(cases[place], said) for place in places}
+        looks.said.append(Scored(run.seed, run.fold, _votes(cases, places, nearest, own)))
+        method = next(name for name in SHOWN if name in methods_for(model))
+        for place, neighbours in zip(places, nearest, strict=True):
+            if place in wanted:
+                maps = saliency_maps(model, cases[place].rows, method)
+                looks.cases[place] = Look(run, method, maps, _by_slice(cases[place], said), neighbours)
+    return looks
+
+
+def nearest_of(model: Loaded, cases: Sequence[Case]) -> list[list[Neighbour]]:
+    """Return the training patients that each case reminds a model of, the nearest first."""
+    known = training_patients(model)
+    rows = np.concatenate([case.rows for case in cases])
+    ends = np.cumsum([len(case.rows) for case in cases])[:-1]
+    return [known.nearest(part) for part in np.split(features_of(model, rows), ends)]
+
+
+def _votes(
+    cases: Sequence[Case],
+    places: Sequence[int],
+    nearest: Sequence[Sequence[Neighbour]],
+    labels: dict[str, str] | None = None,
+) -> Predictions:
+    some = [cases[place] for place in places]
+    return votes(some, nearest, labels or {case.name: case.label for case in some})
+
+
+def _by_slice(case: Case, said: Predictions) -> list[str]:
+    """Return the class that a run says of each slice."""
+    found = dict(zip(said.index.tolist(), said.probs.argmax(1).tolist(), strict=True))
+    return [said.classes[found[row]] if row in found else "" for row in case.rows.tolist()]
+
+
+def _own_words(case: Case, said: Predictions) -> str:
+    """Return the class that a run says of a case."""
+    return said.classes[int(said.probs[np.isin(said.index, case.rows)].mean(0).argmax())]

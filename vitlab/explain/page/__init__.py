@@ -1,0 +1,1 @@
+"""The pages of `explain`: one with all patients, and one for each."""

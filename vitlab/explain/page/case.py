@@ -1,0 +1,156 @@
+"""The page of one case: its slices, what each approach says and looks at, and what it reminds each approach of."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from vitlab.explain.cases import Case
+from vitlab.explain.looking import Look
+from vitlab.explain.page.pictures import draw_image, outlined, overlay, strip
+from vitlab.explain.page.shown import BREAK, Shown, judged, page_name
+from vitlab.report.markup import Markup, join, section, table, tag
+
+SMALL = 96  # px of the pictures of neighbours
+METHODS = {
+    "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "rollout": "attention rollout",
+    "gradient_attention": "gradient-weighted attention", "integrated_gradients": "integrated gradients",
+    "occlusion": "occlusion",
+}  # fmt: skip
+
+
+def case_files(shown: Shown, number: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the pictures of a case: their file names and what the files hold."""
+    place = shown.order[number]
+    case, masks = shown.cases[place], shown.masks[place]
+    looks = _looks(shown, place)
+    for at, row in enumerate(case.rows.tolist()):
+        picture = shown.picture(row)
+        cells = [outlined(picture, masks[at]), *(overlay(picture, look.maps[at]) for _, look in looks)]
+        yield f"{number + 1:04d}-{at + 1:03d}.webp", strip(cells)
+    for at, (_, look) in enumerate(looks):
+        near = [draw_image(shown.images[neighbour.row], SMALL) for neighbour in look.neighbours]
+        yield f"{number + 1:04d}-near{at + 1}.webp", strip(near)
+    middle = shown.middle(place)
+    small = outlined(draw_image(shown.images[case.rows[middle]], SMALL), masks[middle])
+    yield f"{number + 1:04d}.webp", strip([small])
+
+
+def case_header(shown: Shown, number: int) -> Markup:
+    """Return the head of a case's page."""
+    place, last = shown.order[number], len(shown.order) - 1
+    case = shown.cases[place]
+    links = [
+        tag("a", f"All {shown.unit}s", href="../index.html", id="up"),
+        tag("a", "Previous", href=page_name(number - 1) if number else None, id="previous", rel="prev"),
+        tag("a", "Next", href=page_name(number + 1) if number < last else None, id="next", rel="next"),
+        tag("output", f"{number + 1} of {last + 1}", id="place"),
+        tag("span", "Keys: ", tag("kbd", "j"), " or ", tag("kbd", "\u2192"), " next, ", tag("kbd", "k"), " or ",
+            tag("kbd", "\u2190"), " previous, ", tag("kbd", "u"), " all", class_="note"),
+    ]  # fmt: skip
+    why = [tag("li", tag("b", one.title), "" if one.identity == "random" else f": {reason}")
+           for one, reason in shown.reasons(place)]  # fmt: skip
+    return join([
+        tag("nav", *links, class_="walk", aria_label="Cases"),
+        tag("h1", f"{shown.unit.capitalize()} {case.name}: {case.label}"),
+        tag("p", _facts(shown, case), class_="facts"),
+        tag("ul", *why, class_="plain"),
+    ])  # fmt: skip
+
+
+def case_main(shown: Shown, number: int) -> Markup:
+    """Return what a case's page shows."""
+    place = shown.order[number]
+    case = shown.cases[place]
+    looks = _looks(shown, place)
+    parts = [_said(case), _slices(shown, case, number, looks)]
+    parts += [_neighbours(case, number, looks)] if looks else []
+    return tag("article", *parts, data_case=number, data_of=len(shown.order))
+
+
+def _looks(shown: Shown, place: int) -> list[tuple[str, Look]]:
+    return [(name, looks.cases[place]) for name, looks in shown.looks.items() if place in looks.cases]
+
+
+def _facts(shown: Shown, case: Case) -> str:
+    n = len(case.rows)
+    masked = int(shown.masks[shown.cases.index(case)].any((1, 2)).sum())
+    return f"{n} {'slice' if n == 1 else 'slices'} in the test set, {masked or 'none'} with a mask"
+
+
+def _said(case: Case) -> Markup:
+    rows = []
+    for name in case.approaches:
+        mean, spread, n = case.mean(name), case.spread(name), len(case.by_run(name))
+        cells = [
+            f"{value:.2f}" + ("" if spread is None else f" \u00b1 {spread[at]:.2f}") for at, value in enumerate(mean)
+        ]
+        rows.append([name, judged(case.said(name), case.label), *cells, n])
+    head = ["approach", "says", *(f"{name} (truth)" if name == case.label else name for name in case.classes), "runs"]
+    return section(
+        "said", "What the approaches say", "The probability of each class: the mean over slices and runs, \u00b1 the "
+        "sample deviation over the runs in whose test set it was.",
+        table(head, rows, caption="Probabilities of each approach", words=2),
+    )  # fmt: skip
+
+
+def _slices(shown: Shown, case: Case, number: int, looks: list[tuple[str, Look]]) -> Markup:
+    items = []
+    for at, row in enumerate(case.rows.tolist()):
+        file = f"{number + 1:04d}-{at + 1:03d}.webp"
+        truth = str(case.labels[at])
+        words = [tag("b", truth), BREAK, tag("span", str(shown.paths[row]), class_="path")]
+        cells = [_cell(file, shown.side, 0, 1 + len(looks), f"Slice {at + 1}, with the outline of its mask", words)]
+        for column, (name, look) in enumerate(looks, 1):
+            said = [name, ": ", judged(look.said[at], truth) if look.said[at] else "not in the test set of this run",
+                     BREAK, _probability(case, name, at)]  # fmt: skip
+            cells.append(_cell(file, shown.side, column, 1 + len(looks), f"Where {name} looks in slice {at + 1}", said))
+        items.append(tag("li", tag("div", *cells, class_="cells")))
+    asked = [f"{name}: {METHODS[look.method]}, seed {look.run.seed}" +
+             ("" if look.run.fold is None else f" of fold {look.run.fold}") for name, look in looks]  # fmt: skip
+    legend = tag(
+        "p",
+        tag("span", "even or less ", tag("i"), " 8 times an even map", class_="scale"),
+        tag("span", "outline of the mask", class_="mask"),
+        class_="legend",
+    )
+    unseen = [] if looks else [tag("p", "No checkpoint is left of the runs that were tested on it: what they look at "
+                                   "cannot be shown.", class_="none")]  # fmt: skip
+    return section(
+        "slices", "Slices", "What speaks for the class that one run of each approach says of the slice, on one colour "
+        "scale for all: a map that says nothing paints nothing. Below it, what all runs say of the slice in the mean.",
+        *unseen, legend, tag("p", "; ".join(asked), class_="note"), tag("ul", *items, class_="plain slices"),
+    )  # fmt: skip
+
+
+def _probability(case: Case, name: str, at: int) -> str:
+    probs = case.probs[name][:, at]
+    tested = np.isfinite(probs[:, 0])
+    if not tested.any():
+        return ""
+    mean = probs[tested].mean(0)
+    return f"{case.classes[int(mean.argmax())]} {mean.max():.2f}, {int(tested.sum())} runs"
+
+
+def _cell(file: str, side: int, at: int, of: int, alt: str, words: Sequence[object]) -> Markup:
+    image = f'<img class="of{of}-{at}" src="{file}" width="{side}" height="{side}" loading="lazy" decoding="async"'
+    return tag("figure", Markup(f'{image} alt="'), alt, Markup('">'), tag("figcaption", *words))
+
+
+def _neighbours(case: Case, number: int, looks: list[tuple[str, Look]]) -> Markup:
+    rows = []
+    for at, (name, look) in enumerate(looks):
+        near = look.neighbours
+        cells = [
+            _cell(f"{number + 1:04d}-near{at + 1}.webp", SMALL, column, len(near), f"Training patient {one.name}",
+                  [tag("b", one.label), "" if one.label == case.label else tag("span", " other class", class_="wrong"),
+                   BREAK, f"{one.similarity:.2f}", BREAK, tag("span", one.name, class_="path")])
+            for column, one in enumerate(near)
+        ]  # fmt: skip
+        same = sum(one.label == case.label for one in near)
+        head = tag("h3", f"{name}: {same} of {len(near)} are {case.label}")
+        rows.append(tag("div", head, tag("div", *cells, class_="cells five"), class_="row"))
+    return section(
+        "neighbours", "What did it remind the model of?", "The nearest training patients in the space of each "
+        "approach's features, with their class and cosine (mean over the slices here of the best slice there); shown "
+        "is the slice that is most alike. Cosines of two approaches do not compare.", *rows,
+    )  # fmt: skip
