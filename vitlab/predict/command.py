@@ -184,5 +184,6 @@ def _tell(answers: Answers, out: Path, left_out: int) -> None:
     print(f"{len(answers.probs)} images: {said}" + (f"; {left_out} could not be read" if left_out else ""))
     if answers.unlike is not None:
         warned = int((answers.unlike > answers.threshold).sum())
-        print(f"{warned} are unlike the training images, by the {NAME}: the model may be wrong about them")
+        wrong = ": the model may be wrong about them" if warned else ""
+        print(f"{warned} of them unlike the training images by the {NAME}{wrong}")
     print(f"predictions: {out / TABLES[0]}, {out / TABLES[1]}" + (f", {out / SALIENCY}" if answers.saliency else ""))
