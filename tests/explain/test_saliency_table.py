@@ -98,7 +98,7 @@ def test_what_beats_its_best_control_is_told_from_what_does_not(parts):
     lines = parts[0]["sentences"]
     assert lines[0].startswith("Grad-CAM of CNN beats its best control in pointing game, energy in the mask")
     assert lines[1].startswith(
-        "integrated gradients of CNN does not beat its best control in anything: pointing game (edges of the image, "
+        "Integrated gradients of CNN does not beat its best control in anything: pointing game (edges of the image, "
     )
 
 

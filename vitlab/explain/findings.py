@@ -65,7 +65,15 @@ class Findings:
     def html(self) -> Markup:
         """Return it as HTML."""
         listed = tag("ul", *(tag("li", line) for line in self.sentences)) if self.sentences else ""
-        tables = [table(grid.head, grid.rows, caption=grid.caption, words=grid.words) for grid in self.grids]
+        tables = [
+            table(
+                grid.head,
+                [[*row[: grid.words], *map(_stacked, row[grid.words :])] for row in grid.rows],
+                caption=grid.caption,
+                words=grid.words,
+            )
+            for grid in self.grids
+        ]
         return join([tag("h3", self.title), tag("p", self.meaning, class_="meaning"), listed, *tables])
 
 
@@ -85,6 +93,12 @@ def estimate_record(found: Estimate) -> dict[str, Any]:
 def pair_record(pair: Pair) -> dict[str, Any]:
     """Return a pair, and whether it differs."""
     return {**asdict(pair), "differs": pair.differs}
+
+
+def _stacked(cell: str) -> Markup:
+    """Return a figure with what belongs to it below: columns are then narrow enough to be seen side by side."""
+    mean, _, more = cell.partition(" ")
+    return join([mean, " ", tag("small", more)]) if more else join([mean])
 
 
 def _piped(grid: Grid) -> str:

@@ -170,7 +170,7 @@ def _sentence(key: Key, pairs: dict[str, Pair]) -> str:
         for score, pair in pairs.items()
         if not _beats(pair, score)
     ]
-    start = f"{method} of {approach}"
+    start = f"{method[0].upper()}{method[1:]} of {approach}"
     if not lost:
         return f"{start} beats its best control in {listed(won)}."
     if not won:
