@@ -43,9 +43,11 @@ def test_columns_of_a_few_groups_are_found():
         }
     )
     found = attributes(manifest, np.arange(8))
-    assert list(found) == ["patient_prefix", "plane"]  # one patient alone on a scanner; as many sizes as images
+    assert list(found) == ["plane", "patient_prefix"]  # one patient alone on a scanner; as many sizes as images
     assert found["patient_prefix"].tolist() == ["HA"] * 4 + ["HB"] * 4
     assert list(attributes(manifest, np.arange(4))) == ["plane"]
+    twice = manifest.with_columns(site=["north"] * 4 + ["south"] * 4)
+    assert list(attributes(twice, np.arange(8))) == ["plane", "site"]  # the prefix says no more than the site
 
 
 def test_a_group_of_one_patient_is_refused():

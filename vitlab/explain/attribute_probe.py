@@ -29,24 +29,27 @@ def attributes(manifest: Manifest, rows: NDArray[np.int64]) -> dict[str, NDArray
     """Return columns that part images into a few groups, each (N,), "" where it says nothing.
 
     The manifest's own columns, and the letters that patient ids begin with: of hospitals, often. Groups of one patient
-    count as none.
+    count as none, and of columns that part the images alike the first counts.
 
     Args:
         manifest: With the columns.
         rows: Which images, (N,).
     """
-    columns = {PREFIX: np.array([letters_of(name) for name in manifest.patient_id[rows]], object)}
-    columns |= {name: values[rows] for name, values in manifest.columns.items() if name not in {*OURS, *COLUMNS}}
+    columns = {name: values[rows] for name, values in manifest.columns.items() if name not in {*OURS, *COLUMNS}}
+    columns[PREFIX] = np.array([letters_of(name) for name in manifest.patient_id[rows]], object)
     groups = manifest.groups[rows]
-    found = {}
+    found, parted = {}, set()
     for name, values in columns.items():
         kept = values.copy()
         for value in set(values.tolist()):
             if len(set(groups[values == value].tolist())) < LEAST:
                 kept[values == value] = ""
         there = kept != ""
-        if GROUPS[0] <= len(set(kept[there].tolist())) <= GROUPS[1] and 2 * there.sum() >= len(rows):
+        first: dict[str, int] = {}
+        parts = tuple(first.setdefault(value, at) if value else -1 for at, value in enumerate(kept.tolist()))
+        if GROUPS[0] <= len(first) <= GROUPS[1] and 2 * there.sum() >= len(rows) and parts not in parted:
             found[name] = kept
+            parted.add(parts)
     return found
 
 

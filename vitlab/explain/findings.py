@@ -1,0 +1,112 @@
+"""What one part of the measuring found: tables, sentences and records, the same for JSON, Markdown and HTML."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vitlab.evaluate.bootstrap import Estimate
+from vitlab.evaluate.paired import Pair
+from vitlab.report.markup import Markup, join, table, tag
+from vitlab.report.rows import Stat
+from vitlab.report.words import figure
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text.
+
+    Args:
+        caption: What it holds.
+        head: Of each column.
+        rows: Of cells.
+        words: How many columns hold words, from the left.
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+
+
+@dataclass
+class Findings:
+    """Tables and sentences of one question, and the figures that they are from.
+
+    Args:
+        title: The question.
+        meaning: What the figures are, and what to make of them.
+        sentences: What was found.
+        grids: Tables.
+        records: Every figure and difference by name.
+    """
+
+    title: str
+    meaning: str
+    sentences: list[str] = field(default_factory=list)
+    grids: list[Grid] = field(default_factory=list)
+    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> "Findings":
+        """Return what `as_record` was made of."""
+        return cls(**{**record, "grids": [Grid(**grid) for grid in record["grids"]]})
+
+    def markdown(self) -> str:
+        """Return it as Markdown."""
+        blocks = [f"## {self.title}", _plain(self.meaning), *(f"- {_plain(line)}" for line in self.sentences)]
+        text = "\n".join(blocks[2:])
+        tables = [f"{_plain(grid.caption)}\n\n{_piped(grid)}" for grid in self.grids]
+        return "\n\n".join([*blocks[:2], *([text] if text else []), *tables])
+
+    def html(self) -> Markup:
+        """Return it as HTML."""
+        listed = tag("ul", *(tag("li", line) for line in self.sentences)) if self.sentences else ""
+        tables = [
+            table(
+                grid.head,
+                [[*row[: grid.words], *map(_stacked, row[grid.words :])] for row in grid.rows],
+                caption=grid.caption,
+                words=grid.words,
+            )
+            for grid in self.grids
+        ]
+        return join([tag("h3", self.title), tag("p", self.meaning, class_="meaning"), listed, *tables])
+
+
+def shown(found: Estimate | None) -> str:
+    """Write an estimate as 0.869 [0.84, 0.90]; a dash without one."""
+    if found is None:
+        return "-"
+    return figure(Stat(found.mean, found.sd, found.n_runs, found.low, found.high, found.n_patients, found.n_images))
+
+
+def estimate_record(found: Estimate) -> dict[str, Any]:
+    """Return an estimate without its draws."""
+    names = ("mean", "sd", "low", "high", "n_runs", "n_patients", "n_images", "covers")
+    return {name: getattr(found, name) for name in names}
+
+
+def pair_record(pair: Pair) -> dict[str, Any]:
+    """Return a pair, and whether it differs."""
+    return {**asdict(pair), "differs": pair.differs}
+
+
+def _stacked(cell: str) -> Markup:
+    """Return a figure with what belongs to it below: columns are then narrow enough to be seen side by side."""
+    mean, _, more = cell.partition(" ")
+    return join([mean, " ", tag("small", more)]) if more else join([mean])
+
+
+def _piped(grid: Grid) -> str:
+    lines = ["| " + " | ".join(map(_plain, cells)) + " |" for cells in (grid.head, *grid.rows)]
+    lines.insert(1, "|---" * grid.words + "|---:" * (len(grid.head) - grid.words) + "|")
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes for text; a bar would end a cell."""
+    return text.replace("|", r"\|").replace("<", r"\<")
