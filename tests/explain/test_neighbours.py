@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
-import torch
 
 from vitlab.evaluate.bootstrap import estimate
 from vitlab.evaluate.predictions import read_predictions
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
+from vitlab.explain.attribute_probe import features_of
 from vitlab.explain.cases import Case, cases_of
 from vitlab.explain.loaded import load_run
-from vitlab.explain.neighbours import Neighbour, TrainingPatients, features_of, training_patients, votes
+from vitlab.explain.neighbours import Neighbour, TrainingPatients, nearest_of, training_patients, votes
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def test_a_pretrained_model_is_reminded_of_the_same_kind(runs):
     assert len(space.names) == len(run.rows("train")) == 40
     table = read_predictions(runs["cnn"] / "predictions.csv")
     found = cases_of({"cnn": [Scored(0, None, table.where(table.split == "test"))]})
-    nearest = [space.nearest(features_of(run, case.rows)) for case in found]
+    nearest, features = nearest_of(run, found)
+    assert features.shape[0] == sum(len(case.rows) for case in found)
     right = np.mean(
         [neighbour.label == case.label for case, near in zip(found, nearest, strict=True) for neighbour in near]
     )
@@ -64,11 +65,3 @@ def test_a_pretrained_model_is_reminded_of_the_same_kind(runs):
     assert set(neighbour.row for near in nearest for neighbour in near) <= set(run.rows("train").tolist())
     own = space.nearest(features_of(run, run.rows("train")[3:4]), 1)[0]
     assert own.row == run.rows("train")[3] and own.similarity == pytest.approx(1, abs=1e-5)
-
-
-def test_features_are_those_of_the_model(runs):
-    run = load_run(runs["vit"])
-    rows = run.rows("test")
-    with torch.no_grad():
-        expected = run.model.features(run.inputs(rows)).numpy()
-    np.testing.assert_allclose(features_of(run, rows, batch=5), expected, atol=1e-5)

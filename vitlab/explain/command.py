@@ -3,20 +3,35 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from vitlab.atomic import check_writable
+from vitlab.explain.attribute_probe import attributes
 from vitlab.explain.cases import cases_of, choose
 from vitlab.explain.loaded import load_run
 from vitlab.explain.looking import look
 from vitlab.explain.masks import masks_of
+from vitlab.explain.page.features import features_section
+from vitlab.explain.page.pretraining import pretraining_section
 from vitlab.explain.page.shown import Shown
 from vitlab.explain.page.write import INDEX, Section, check_out, write_pages
 from vitlab.explain.study_runs import StudyRuns, has_weights, study_runs
 from vitlab.report.table import LineParser
 
-# More of index.html, in this order: identity, title, and what makes it of what is shown and the folder of the pages.
-SECTIONS: list[tuple[str, str, Section]] = []
+
+def sections(device: str) -> list[tuple[str, str, Section]]:
+    """Return more of index.html: identity, title, and what makes it of what is shown and the folder of the pages.
+
+    Args:
+        device: Where the models run.
+    """
+    return [
+        ("features", "Features", features_section),
+        ("pretraining", "Pretraining", partial(pretraining_section, device=device)),
+    ]
 
 
 def main(args: list[str]) -> int:
@@ -38,7 +53,7 @@ def main(args: list[str]) -> int:
     shown = show(study_runs(options.study, options.only), options.patients, options.seed, options.worst, options.device)
     for note in shown.study.notes:
         print(f"note: {note}", file=sys.stderr)
-    write_pages(shown, out, SECTIONS, _tell)
+    write_pages(shown, out, sections(options.device), _tell)
     print(out / INDEX)
     return 0
 
@@ -65,7 +80,10 @@ def show(study: StudyRuns, patients: int, seed: int, worst: int, device: str) ->
     looks = {name: look(study, name, cases, chosen, device, _tell) for name in study.runs}
     data = load_run(weighted[0].folder).data
     masks = {place: masks_of(data, cases[place].rows)[0] for place in chosen}
-    return Shown(study, cases, lists, looks, data.cache.images, masks, data.manifest.path)
+    rows = np.concatenate([case.rows for case in cases])
+    groups = {name: dict(zip(rows.tolist(), column.tolist(), strict=True))
+              for name, column in attributes(data.manifest, rows).items()}  # fmt: skip
+    return Shown(study, cases, lists, looks, data.cache.images, masks, data.manifest.path, groups)
 
 
 def _tell(line: str) -> None:

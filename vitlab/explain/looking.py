@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.scored import Scored
 from vitlab.explain.cases import Case
-from vitlab.explain.loaded import Loaded, load_run
-from vitlab.explain.neighbours import Neighbour, features_of, training_patients, votes
+from vitlab.explain.loaded import load_run
+from vitlab.explain.neighbours import Neighbour, nearest_of, votes
 from vitlab.explain.saliency.maps import Method, methods_for, saliency_maps
 from vitlab.explain.study_runs import StudyRuns
 from vitlab.report.runs import Run
@@ -31,7 +31,7 @@ class Look:
         method: Of the maps.
         maps: Saliency (S, H, W) of the class that the run says of each slice.
         said: That class, of each slice; "" for a slice that was not in the run's test.
-        neighbours: The training patients that are nearest, before and after fine-tuning as `Looks` has them.
+        neighbours: The training patients that are nearest.
     """
 
     run: Run
@@ -42,6 +42,21 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
+class Space:
+    """The test patients of a run in its feature space.
+
+    Args:
+        run: Which.
+        places: Of the cases.
+        features: (N, D) of all their slices, case after case.
+    """
+
+    run: Run
+    places: list[int]
+    features: NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class Looks:
     """What one approach makes of the cases.
 
@@ -49,11 +64,13 @@ class Looks:
         cases: Place of a case -> its look; a case that no run with weights was tested on is not here.
         votes: The classes of the nearest training patients of every test patient, scored against the truth.
         said: The same against what the runs say themselves.
+        spaces: Of each run that was asked.
     """
 
     cases: dict[int, Look]
     votes: list[Scored]
     said: list[Scored]
+    spaces: list[Space]
 
 
 def look(
@@ -70,7 +87,7 @@ def look(
         device: Where the models shall be.
         tell: Told of each run before it is asked.
     """
-    looks = Looks({}, [], [])
+    looks = Looks({}, [], [], [])
     wanted = set(chosen)
     for run, places in study.shown_by(approach, cases):
         if wanted.isdisjoint(places):
@@ -78,7 +95,8 @@ def look(
         tell(f"{run.folder}: {sum(place in wanted for place in places)} cases")
         model = load_run(run.folder, device)
         said = study.scored[approach][study.runs[approach].index(run)].predictions
-        nearest = nearest_of(model, [cases[place] for place in places])
+        nearest, features = nearest_of(model, [cases[place] for place in places])
+        looks.spaces.append(Space(run, places, features))
         looks.votes.append(Scored(run.seed, run.fold, _votes(cases, places, nearest)))
         own = {cases[place].name: _own_words(cases[place], said) for place in places}
         looks.said.append(Scored(run.seed, run.fold, _votes(cases, places, nearest, own)))
@@ -88,14 +106,6 @@ def look(
                 maps = saliency_maps(model, cases[place].rows, method)
                 looks.cases[place] = Look(run, method, maps, _by_slice(cases[place], said), neighbours)
     return looks
-
-
-def nearest_of(model: Loaded, cases: Sequence[Case]) -> list[list[Neighbour]]:
-    """Return the training patients that each case reminds a model of, the nearest first."""
-    known = training_patients(model)
-    rows = np.concatenate([case.rows for case in cases])
-    ends = np.cumsum([len(case.rows) for case in cases])[:-1]
-    return [known.nearest(part) for part in np.split(features_of(model, rows), ends)]
 
 
 def _votes(

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vitlab.evaluate.predictions import Predictions
+from vitlab.explain.attribute_probe import features_of
 from vitlab.explain.cases import Case
 from vitlab.explain.loaded import Loaded
 
@@ -101,22 +101,27 @@ def training_patients(run: Loaded) -> TrainingPatients:
     return TrainingPatients.of(rows, features_of(run, rows), names, labels)
 
 
+def nearest_of(run: Loaded, cases: Sequence[Case]) -> tuple[list[list[Neighbour]], NDArray[np.float32]]:
+    """Return the training patients that each case reminds a model of, and the features of all their slices.
+
+    Args:
+        run: A classifier or a pretraining.
+        cases: M of them.
+
+    Returns:
+        Of each case its neighbours, the nearest first; (N, D) features, case after case.
+    """
+    known = training_patients(run)
+    features = features_of(run, np.concatenate([case.rows for case in cases]))
+    ends = np.cumsum([len(case.rows) for case in cases])[:-1]
+    return [known.nearest(part) for part in np.split(features, ends)], features
+
+
 def names_of(run: Loaded, rows: NDArray[np.int64]) -> tuple[list[str], list[str]]:
     """Return patient (its path, where an image has none) and label of each of the manifest's rows."""
     manifest = run.data.manifest
     patients = zip(manifest.patient_id[rows].tolist(), manifest.path[rows].tolist(), strict=True)
     return [patient or path for patient, path in patients], manifest.label[rows].tolist()
-
-
-@torch.inference_mode()
-def features_of(run: Loaded, rows: NDArray[np.int64], batch: int = 256) -> NDArray[np.float32]:
-    """Return pooled features (N, D) of some of the manifest's rows (N,)."""
-    parts = [
-        run.model.features(run.inputs(rows[start : start + batch])).float().cpu()
-        for start in range(0, len(rows), batch)
-    ]
-    found: NDArray[np.float32] = torch.cat(parts).numpy()
-    return found
 
 
 def unit_length(features: NDArray[np.float32]) -> NDArray[np.float32]:

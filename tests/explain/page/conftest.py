@@ -9,8 +9,9 @@ import pytest
 from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.scored import Scored
 from vitlab.explain.cases import cases_of, choose
-from vitlab.explain.looking import Look, Looks
+from vitlab.explain.looking import Look, Looks, Space
 from vitlab.explain.neighbours import Neighbour, votes
+from vitlab.explain.page.features import features_section
 from vitlab.explain.page.shown import Shown
 from vitlab.explain.page.write import write_pages
 
@@ -57,10 +58,12 @@ def make_shown(patients=30, slices=3, drawn=8, size=32):
             for place, case in enumerate(cases)
         }
         truths, said = {case.name: case.label for case in cases}, {case.name: case.said(approach) for case in cases}
+        features = rng.normal(0, 1, (n, 8)).astype(np.float32)
         tally = [[Scored(0, None, votes(cases, near, labels))] for labels in (truths, said)]
-        looks[approach] = Looks(seen, *tally)
+        looks[approach] = Looks(seen, *tally, [Space(runs[approach][0], list(range(len(cases))), features)])
     study = SimpleNamespace(title="lesions", runs=runs, scored=scored, notes=[HOSTILE["approach"] + " left out"])
-    return Shown(study, cases, lists, looks, images, masks, paths)
+    scanner = {"scanner": dict(enumerate(np.resize(["A", HOSTILE["path"]], n).tolist()))}
+    return Shown(study, cases, lists, looks, images, masks, paths, scanner)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +75,7 @@ def shown():
 def pages(shown, tmp_path_factory):
     """Return the folder of written pages; its name has to be escaped in an address."""
     out = tmp_path_factory.mktemp("explain") / "a #1 'study' %20"
-    write_pages(shown, out, [], lambda line: None)
+    write_pages(shown, out, [("features", "Features", features_section)], lambda line: None)
     return out
 
 

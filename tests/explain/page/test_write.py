@@ -125,6 +125,9 @@ def test_no_name_becomes_markup(pages, browse):
     with browse(pages / "index.html", pages) as page:
         assert page.evaluate("window.stolen") is None
         assert page.locator("script").count() == 1 and page.locator("img[src='x']").count() == 0
+        pictures = page.locator("#features svg")
+        assert pictures.count() == 2 * 2  # by class and by scanner, of each approach
+        assert pictures.locator("[style]").count() == 0 and "svg onload" in pictures.nth(1).text_content()
         assert HOSTILE["approach"] in page.locator("h1 ~ ul, .facts").first.inner_text()
 
 

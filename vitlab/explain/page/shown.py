@@ -31,6 +31,7 @@ class Shown:
         images: All of the manifest, uint8 (N, C, H, W).
         masks: Place of a case -> its masks (S, H, W), empty where there is none.
         paths: All of the manifest, (N,).
+        groups: What else is known of images: column -> row of the manifest -> group.
     """
 
     study: StudyRuns
@@ -40,6 +41,7 @@ class Shown:
     images: NDArray[np.uint8] = field(repr=False)
     masks: Mapping[int, NDArray[np.bool_]] = field(repr=False)
     paths: NDArray[np.object_] = field(repr=False)
+    groups: Mapping[str, Mapping[int, str]] = field(repr=False)
 
     @property
     def order(self) -> list[int]:
