@@ -146,7 +146,7 @@ def _ask(
     unlike = None if detector is None else np.concatenate([detector.scores(run, run.images(part)) for part in parts])
     maps = None
     if explain:
-        from vitlab.explain.saliency import maps as saliency  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        from vitlab.explain.saliency import maps as saliency
 
         maps = saliency.saliency_maps(run, rows, saliency.methods_for(run)[0])
     answers = Answers(
