@@ -62,10 +62,14 @@ class StudyRuns:
         return list(found.values())
 
     def pretraining_of(self, run: Run) -> Run | None:
-        """Return the pretraining that a run's approach starts with, of the same fold and, if there is one, seed."""
+        """Return a pretraining of the kind that a run's approach starts with, which saw none of the run's test images.
+
+        That is one of the same fold and test split; of the same settings and seed, if there is one.
+        """
         kind = run.approach.rpartition("_")[2]
-        same = [other for other in self.pretrainings if other.approach == kind and other.fold == run.fold]
-        return min(same, key=lambda other: (other.seed != run.seed, other.seed), default=None)
+        same = [other for other in self.pretrainings
+                if (other.approach, other.fold, other.test_sha256) == (kind, run.fold, run.test_sha256)]  # fmt: skip
+        return min(same, key=lambda other: (other.axes != run.axes, other.seed != run.seed, other.seed), default=None)
 
 
 def has_weights(run: Run) -> bool:
