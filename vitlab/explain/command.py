@@ -19,7 +19,7 @@ from vitlab.explain.page.pretraining import pretraining_section
 from vitlab.explain.page.shown import Shown
 from vitlab.explain.page.write import INDEX, Section, check_out, write_pages
 from vitlab.explain.study_runs import StudyRuns, has_weights, study_runs
-from vitlab.report.table import LineParser
+from vitlab.report.table import LineParser, positive
 
 
 def sections(device: str) -> list[tuple[str, str, Section]]:
@@ -100,10 +100,10 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("study", type=Path, metavar="STUDY_FOLDER", help="its runs, e.g. lightning_logs/phantom (type: path)")
-    add("--patients", type=_count, default=12, metavar="N",
+    add("--patients", type=positive, default=12, metavar="N",
         help="patients to draw, or images where no patient is known (type: int, default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="of the draw (type: int, default: %(default)s)")
-    add("--worst", type=_count, default=6, metavar="N",
+    add("--worst", type=positive, default=6, metavar="N",
         help="patients on each list of extremes (type: int, default: %(default)s)")  # fmt: skip
     add("--only", type=lambda text: text.split(","), metavar="APPROACH[,...]", help="these approaches (default: all)")
     add("--out", type=Path, metavar="DIR", help="folder of the pages (type: path, default: STUDY_FOLDER/explain)")
@@ -112,9 +112,3 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
     if unknown:
         raise ValueError(f"unknown option {unknown[0]}; --help lists all")
     return options
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)

@@ -122,6 +122,13 @@ class LineParser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
+def positive(text: str) -> int:
+    """Read an option that is a count; ArgumentTypeError where it is none."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 def _options(argv: list[str]) -> argparse.Namespace:
     """Read the command line over a --config file over the defaults."""
     parser = LineParser(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vitlab.atomic import write_text
-from vitlab.report.table import LineParser
+from vitlab.report.table import LineParser, positive
 from vitlab.report.table import main as compare
 from vitlab.shipped import find_config
 from vitlab.study.checks import Checker, check
@@ -192,8 +192,8 @@ def _options(args: list[str]) -> argparse.Namespace:
     add("--root", type=Path, default=Path("lightning_logs"), help=root)
     add("--only", type=lambda text: text.split(","), metavar="APPROACH[,...]", help="these approaches (default: all)")
     workers = "processes; cores are shared out among them (type: int, default: one a GPU, else one a core)"
-    add("--workers", type=_positive, metavar="N", help=workers)
-    add("--workers_per_device", type=_positive, default=1, metavar="N",
+    add("--workers", type=positive, metavar="N", help=workers)
+    add("--workers_per_device", type=positive, default=1, metavar="N",
         help="runs side by side on each GPU (type: int, default: %(default)s)")  # fmt: skip
     add("--max_time", type=_seconds, metavar="TIME",
         help="stop after e.g. 90m or 1h30m, with exit code 124; the same command goes on (default: never)")  # fmt: skip
@@ -202,12 +202,6 @@ def _options(args: list[str]) -> argparse.Namespace:
         flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         raise ValueError(f"unknown option {unknown[0]}{nearest(unknown[0].partition('=')[0], flags)}")
     return options
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def _seconds(text: str) -> float:
