@@ -2,19 +2,22 @@
 
 import csv
 import shutil
-import sys
-import types
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from vitlab.cli import main
+from vitlab.data.decode import to_uint8
 from vitlab.evaluate.predictions import read_predictions
+from vitlab.explain.loaded import load_run
 from vitlab.explain.ood import FILE
+from vitlab.explain.saliency.maps import image_maps, methods_for
+from vitlab.predict.overlay import write_overlay
 
 
 @pytest.fixture(scope="module")
@@ -153,42 +156,35 @@ def test_without_training_images_there_is_no_score_unless_it_was_saved(run, mixe
     assert "" not in {row["ood_score"] for row in table(tmp_path / "out" / "predictions.csv")}
 
 
-@pytest.fixture
-def maps(monkeypatch):
-    """Stand in for the saliency of a run: the image's right edge."""
-    module = types.ModuleType("vitlab.explain.saliency.maps")
-    module.methods_for = lambda run: ("gradcam", "occlusion")
-
-    def saliency_maps(run, rows, method):
-        assert method == "gradcam"
-        found = np.zeros((len(rows), run.data.image_size, run.data.image_size), np.float32)
-        found[:, :, -4:] = 3
-        return found
-
-    module.saliency_maps = saliency_maps
-    package = types.ModuleType("vitlab.explain.saliency")
-    package.maps = module
-    monkeypatch.setitem(sys.modules, "vitlab.explain.saliency", package)
-    monkeypatch.setitem(sys.modules, "vitlab.explain.saliency.maps", module)
-    return module
-
-
-def test_saliency_pictures(run, mixed, tmp_path, maps):
-    out = tmp_path / "out"
-    assert predict(run, mixed / "pictures", out, "--explain") == 0
-    rows = table(out / "predictions.csv")
-    assert [row["saliency"] for row in rows] == ["saliency/000000.png", "saliency/000001.png"]
-    with Image.open(out / rows[0]["saliency"]) as picture:
+def test_what_a_map_marks_is_painted_beside_the_image(tmp_path):
+    marked = np.zeros((64, 64), np.float32)
+    marked[:, -8:] = 3
+    write_overlay(np.full((1, 64, 64), 90, np.uint8), marked, tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as picture:
         pixels = np.asarray(picture).astype(int)
     assert pixels.shape == (256, 512, 3)
     changed = (pixels[:, :256] != pixels[:, 256:]).any((0, 2))
     assert changed[-32:].all() and not changed[:-32].any()
+
+
+def test_saliency_pictures_are_those_of_the_runs_maps(run, mixed, tmp_path):
+    out = tmp_path / "out"
+    assert predict(run, mixed / "pictures", out, "--explain") == 0
+    rows = table(out / "predictions.csv")
+    assert [row["saliency"] for row in rows] == ["saliency/000000.png", "saliency/000001.png"]
+    loaded = load_run(run)
+    with Image.open(mixed / "pictures" / rows[0]["path"].removeprefix("'")) as picture:
+        image = to_uint8(picture.copy(), loaded.data.image_size, loaded.data.channels, loaded.data.fit)
+    maps = image_maps(loaded, torch.from_numpy(np.array(image[None])), methods_for(loaded)[0])
+    write_overlay(image, maps[0], tmp_path / "expected.png")
+    with Image.open(out / rows[0]["saliency"]) as found, Image.open(tmp_path / "expected.png") as expected:
+        assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 1
     assert sorted(path.name for path in out.iterdir()) == ["predictions.csv", "saliency", "volumes.csv"]
     assert predict(run, mixed / "pictures", out) == 0
     assert not (out / "saliency").exists()  # pictures of another time would be taken for these
 
 
-def test_a_failure_leaves_what_was_there(run, mixed, tmp_path, maps, monkeypatch):
+def test_a_failure_leaves_what_was_there(run, mixed, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert predict(run, mixed / "pictures", out, "--explain") == 0
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -17,6 +17,7 @@ from vitlab.data.datamodule import ImageDataModule
 from vitlab.evaluate.results import read_results
 from vitlab.explain.loaded import Loaded, load_model, load_run
 from vitlab.explain.ood import NAME, OutOfDistribution, ood_of, saved_ood
+from vitlab.explain.saliency.maps import methods_for, saliency_maps
 from vitlab.mistakes import one_line_parser
 from vitlab.predict.images import Files
 from vitlab.predict.overlay import write_overlay
@@ -146,9 +147,7 @@ def _ask(
     unlike = None if detector is None else np.concatenate([detector.scores(run, run.images(part)) for part in parts])
     maps = None
     if explain:
-        from vitlab.explain.saliency import maps as saliency
-
-        maps = saliency.saliency_maps(run, rows, saliency.methods_for(run)[0])
+        maps = saliency_maps(run, rows, methods_for(run)[0])
     answers = Answers(
         manifest=run.data.manifest.where(rows),
         images=np.array(run.data.cache.images[rows]),
