@@ -1,5 +1,7 @@
 """The verb, on trained runs: what it writes, and what it says to mistakes."""
 
+import csv
+import json
 import re
 import shutil
 
@@ -7,6 +9,7 @@ import pytest
 
 from vitlab.cli import main
 from vitlab.evaluate.predictions import read_predictions
+from vitlab.report.markup import text
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def test_it_writes_a_page_for_each_case(study, pages, capsys):
     cards = re.findall(r'class="card" data-number="(\d+)"', index)
     assert 6 <= len(cards) <= 12 and len(list((pages / "cases").glob("*.html"))) == len(cards)
     first = (pages / "cases" / "0001.html").read_text(encoding="utf-8")
-    assert "cnn: Grad-CAM, seed 0" in first and "vit: gradient-weighted attention, seed 0" in first
+    assert "CNN: Grad-CAM, seed 0" in first and "ViT: gradient-weighted attention, seed 0" in first
     assert "5 of 5" in first or "of 5 are" in first
     # An image has no patient: it is a case of its own, under its path.
     tested = read_predictions(study / "cnn" / "seed0" / "predictions.csv")
@@ -37,27 +40,50 @@ def test_it_writes_a_page_for_each_case(study, pages, capsys):
     assert "of 16 images of the test set" in index
 
 
+def test_what_was_measured_is_shown_here_and_in_the_report(study, pages, tmp_path, capsys):
+    index = (pages / "index.html").read_text(encoding="utf-8")
+    looks = index[index.index('<section id="looks">') : index.index('<section id="features">')]
+    assert "Grad-CAM of CNN: rank correlation with the trained model" in looks
+    named = set(re.findall(r'src="(pictures/sanity-[^"]+)"', looks))
+    assert len(named) == 2 * 5 and all((pages / name).is_file() for name in named)  # 2 images, 2 and 3 methods
+    found = json.loads((pages / "explain.json").read_text())
+    tables = [grid["caption"] for part in found["parts"] for grid in part["grids"]]
+    assert len(found["runs"]) == 2 and all(caption in (pages / "explain.md").read_text() for caption in tables)
+    with (pages / "sanity.csv").open(newline="") as file:
+        likeness = list(csv.DictReader(file))
+    assert {row["stage"] for row in likeness if row["approach"] == "CNN"} == {
+        "head", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1", "other images",
+    }  # fmt: skip
+    assert main(["compare", str(study), "--report", str(tmp_path / "report.html"), "--resamples", "100"]) == 0
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Measured on 2 of the 2 runs below discs" in report and 'href="#looks"' in report
+    assert all(text(caption) in report for caption in tables)
+    (pages / "explain.json").write_text("{")
+    assert main(["compare", str(study), "--report", str(tmp_path / "report.html"), "--resamples", "100"]) == 2
+    assert "explain.json is damaged: remove it" in capsys.readouterr().err
+    (pages / "explain.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
 def test_the_same_seed_writes_the_same_pages(study, pages, tmp_path, capsys):
     assert main(["explain", str(study), "--patients", "6", "--worst", "2", "--out", str(tmp_path / "again")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "again" / "index.html")
     for path in pages.rglob("*"):
         if path.is_file():
             assert (tmp_path / "again" / path.relative_to(pages)).read_bytes() == path.read_bytes(), path.name
-    assert (
-        main(["explain", str(study), "--patients", "6", "--worst", "2", "--seed", "1", "--out", str(tmp_path / "b")])
-        == 0
-    )
-    assert (tmp_path / "b" / "index.html").read_bytes() != (pages / "index.html").read_bytes()
+    other = tmp_path / "b"
+    args = ["--patients", "6", "--worst", "2", "--seed", "1", "--scores", "none", "--out", str(other)]
+    assert main(["explain", str(study), *args]) == 0
+    assert (other / "index.html").read_bytes() != (pages / "index.html").read_bytes()
 
 
 def test_a_run_without_weights_counts_but_shows_nothing(study, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(study, copy, ignore=shutil.ignore_patterns("explain"))
     (copy / "vit" / "seed0" / "checkpoints" / "best.ckpt").unlink()
-    assert main(["explain", str(copy), "--patients", "2", "--worst", "1"]) == 0
-    assert "note: 1 of 1 runs of vit have no checkpoint" in capsys.readouterr().err
+    assert main(["explain", str(copy), "--patients", "2", "--worst", "1", "--scores", "none"]) == 0
+    assert "note: 1 of 1 runs of ViT have no checkpoint" in capsys.readouterr().err
     page = (copy / "explain" / "cases" / "0001.html").read_text(encoding="utf-8")
-    assert "cnn: Grad-CAM" in page and "vit: " not in page and 'scope="row">vit<' in page
+    assert "CNN: Grad-CAM" in page and "ViT: " not in page and 'scope="row">ViT<' in page
     (copy / "cnn" / "seed0" / "checkpoints" / "best.ckpt").unlink()
     assert main(["explain", str(copy)]) == 2
     assert "no run of" in capsys.readouterr().err
@@ -67,7 +93,7 @@ def test_only_some_approaches(study, tmp_path):
     out = tmp_path / "out"
     assert main(["explain", str(study), "--patients", "2", "--worst", "1", "--only", "vit", "--out", str(out)]) == 0
     index = (out / "index.html").read_text(encoding="utf-8")
-    assert "1 runs of 1 approaches (vit)" in index
+    assert "1 run of 1 approach (ViT)" in index
 
 
 @pytest.mark.parametrize(
@@ -76,6 +102,8 @@ def test_only_some_approaches(study, tmp_path):
         (["nowhere"], "nowhere is not a folder"),
         (["{empty}"], "has no finished run of a classifier"),
         (["{study}", "--only", "cnm"], "--only cnm: there is no such approach; there are cnn, vit"),
+        (["{study}", "--scores", "all"], "--scores: invalid choice: 'all' (choose from"),
+        (["{study}", "--shuffled", "{study}"], "has no run with weights on shuffled labels"),
         (["{study}", "--patients", "none"], "'none' is not a whole number of at least 1"),
         (["{study}", "--patience", "3"], "unknown option --patience"),
         (["{study}", "--out", "{file}"], "is a file: name a folder"),

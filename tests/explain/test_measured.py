@@ -1,5 +1,4 @@
 import csv
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -52,16 +51,18 @@ def perfect(run, rows, method, targets):
     return masks_of(run.data, rows)[0].astype(np.float32)
 
 
-def test_every_run_is_measured_on_the_same_images_beside_its_controls(lesions, tmp_path, capsys):
+def test_every_run_is_measured_on_the_same_images_beside_its_controls(lesions, tmp_path):
+    said = []
+
     def halves(run, images, maps, targets):
         assert len(images) == len(maps) == len(targets)
         return np.full(len(images), 0.5), np.full(len(images), 0.25)
 
     measure(lesions, tmp_path / "explain", methods=("gradcam", "rollout"), images_per_patient=2, maps=perfect,
-            faithfulness=halves)  # fmt: skip
-    said = capsys.readouterr().err
-    assert re.search(r"explain: cnn seed 0: 20 images, gradcam; \d+ s\n", said)
-    assert "vit seed 0: 20 images, rollout, gradcam" in said
+            faithfulness=halves, tell=said.append)  # fmt: skip
+    assert [line.rpartition(";")[0] for line in said] == [
+        "cnn seed 0: 20 images, gradcam", "vit seed 0: 20 images, rollout, gradcam",
+    ]  # fmt: skip
     found = read(tmp_path / "explain", "saliency.csv")
     keys = {(row["approach"], row["method"], row["control"]) for row in found}
     plain = {(approach, "", control) for approach in ("cnn", "vit") for control in ("centre", "edges", "random")}
@@ -126,8 +127,6 @@ def test_images_without_any_mask_have_faithfulness_alone(lesions, tmp_path, monk
 
 
 def test_what_cannot_be_measured_is_said_and_nothing_is_written(lesions, tmp_path):
-    with pytest.raises(ValueError, match="no run allows the method rollout"):
-        measure(lesions[:1], tmp_path / "out", methods=("rollout",), maps=perfect, patients=4)
     with pytest.raises(ValueError, match="there is no run"):
         measure([], tmp_path / "out")
     broken = replace(lesions[0].load(), folder=tmp_path)

@@ -77,19 +77,19 @@ def study(runs, tmp_path_factory):
 def test_the_pretraining_of_an_approach_is_asked_about_the_same_cases(study):
     runs = study_runs(study)
     cases = cases_of(runs.scored)
-    for approach, pretraining in (("cnn_simclr", "simclr"), ("vit_mae", "mae")):
+    for approach, pretraining in (("CNN + SimCLR", "simclr"), ("ViT + MAE", "mae")):
         looks = look(runs, approach, cases, [0, 3], "cpu", lambda line: None)
         before = before_fine_tuning(runs, cases, looks, "cpu")
         assert before.run.approach == pretraining and set(before.nearest) == set(range(len(cases)))
         assert len(before.votes[0].predictions) == len(looks.votes[0].predictions) == len(cases)
         assert before.nearest[0] != looks.cases[0].neighbours
-    plain = look(runs, "vit_mae", cases, [0], "cpu", lambda line: None)
+    plain = look(runs, "ViT + MAE", cases, [0], "cpu", lambda line: None)
     runs.pretrainings.clear()
     assert before_fine_tuning(runs, cases, plain, "cpu") is None
 
 
 def test_the_section_shows_reconstructions_and_neighbours(study):
-    assert main(["explain", str(study), "--patients", "4", "--worst", "1"]) == 0
+    assert main(["explain", str(study), "--patients", "4", "--worst", "1", "--scores", "none"]) == 0
     folder = study / "explain"
     index = (folder / "index.html").read_text(encoding="utf-8")
     assert 'id="pretraining"' in index and "What mae makes of hidden patches" in index

@@ -10,7 +10,10 @@ from vitlab.explain.measured import COLUMNS, HOLE, PROBE, REGION, SALIENCY
 from vitlab.explain.region_findings import COMPARED
 from vitlab.explain.region_findings import HOLE as READ_HOLE
 from vitlab.explain.regions import REGIONS
-from vitlab.explain.saliency_table import section, write_tables
+from vitlab.explain.saliency_table import write_tables
+from vitlab.explain.sanity_measured import COLUMNS as SANITY_COLUMNS
+from vitlab.explain.sanity_measured import SANITY
+from vitlab.report.findings import read_findings
 
 SCORES = ("pointing", "energy", "auprc", "iou", "insertion", "deletion")
 LABELS = ("a", "b", "c")
@@ -27,6 +30,14 @@ RIGHT = {
     "vit": {"whole": 0.95, "without tumour": 0.93, "patch elsewhere": 0.93, "only tumour": 0.33, "without air": 0.5},
 }
 HOLE_RIGHT = 0.62
+# Likeness to the trained model's maps. Grad-CAM falls below what maps of other images have; Grad-CAM++ stays.
+RANKS = {
+    "gradcam": {"head": 0.5, "layer2": 0.3, "conv1": -0.2, "another seed": 0.7, "shuffled labels": 0.1,
+                "other images": 0.2},
+    "gradcam++": {"head": 0.9, "layer2": 0.8, "conv1": 0.6, "another seed": 0.7, "shuffled labels": 0.1,
+                  "other images": 0.2},
+}  # fmt: skip
+SSIM = {"head": 0.6, "layer2": 0.5, "conv1": 0.3, "another seed": 0.8, "shuffled labels": 0.3, "other images": 0.3}
 
 
 def images(approach):
@@ -44,7 +55,7 @@ def guess(right, label, luck):
 
 def write(folder, name, lines):
     with (folder / name).open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS[name])
+        writer = csv.DictWriter(file, {**COLUMNS, SANITY: SANITY_COLUMNS}[name])
         writer.writeheader()
         writer.writerows(lines)
 
@@ -71,7 +82,13 @@ def measured(tmp_path_factory):
                 other = "S" if hospital == "N" else "N"
                 probe.append({**line, "label": hospital, "column": "patient_prefix", "source": source,
                               "predicted": hospital if rng.random() < right else other})  # fmt: skip
-    for name, lines in ((SALIENCY, saliency), (REGION, regions), (PROBE, probe)):
+    likeness = [
+        {**line, "method": method, "stage": stage, "number": number,
+         "rank": np.clip(rng.normal(rank, 0.05), -1, 1), "ssim": np.clip(rng.normal(SSIM[stage], 0.05), -1, 1)}
+        for method, ranks in RANKS.items() for number, (stage, rank) in enumerate(ranks.items())
+        for line in images("cnn")
+    ]  # fmt: skip
+    for name, lines in ((SALIENCY, saliency), (SANITY, likeness), (REGION, regions), (PROBE, probe)):
         write(folder, name, lines)
     write_tables(folder, resamples=500)
     return folder
@@ -112,19 +129,19 @@ def test_approaches_are_compared_by_the_same_method(parts):
 
 
 def test_a_model_that_needs_no_tumour_is_said_to_use_something_else(parts):
-    cnn, vit = parts[1]["sentences"]
+    cnn, vit = parts[2]["sentences"]
     assert "Without the tumour CNN has a balanced accuracy of 0." in cnn and "where chance is 0.33" in cnn
     assert "no more than the hole's size and place may give away" in cnn and "not been shown to hurt" not in cnn
     assert "it uses something else than the tumour, for the hole's size and place give 3" in vit
     assert "taking the tumour away has not been shown to hurt more than a patch elsewhere does" in vit
     assert "air around the head" not in cnn and "without the air around the head it changes by -4" in vit
-    for record in parts[1]["records"]["regions"]:
+    for record in parts[2]["records"]["regions"]:
         right = {**RIGHT[record["approach"]], HOLE: HOLE_RIGHT}[record["region"]]
         assert record["mean"] == pytest.approx(right, abs=0.08) and record["low"] < record["mean"] < record["high"]
 
 
 def test_what_is_read_from_features_is_told_from_what_is_not(parts):
-    (line,) = parts[2]["sentences"]
+    (line,) = parts[3]["sentences"]
     assert line.startswith("patient_prefix (letters that the patient id begins with) is read from features")
     assert "(chance is 0.50) of: CNN 0.9" in line or "(chance is 0.50) of: CNN 0.8" in line
     assert line.count("no more than the class alone tells") == 1 and "tells)." in line  # of ViT, the last
@@ -135,26 +152,51 @@ def test_names_of_both_ends_agree():
     assert {name for pair in COMPARED for name in pair} == {*REGIONS, HOLE}
 
 
-def test_markdown_and_section_have_every_table(measured, parts):
-    text, page = (measured / "explain.md").read_text(), section(measured)
+def test_a_map_that_stays_when_weights_are_drawn_anew_is_named(parts):
+    falls, stays = parts[1]["sentences"]
+    assert falls.startswith("Grad-CAM of CNN: rank correlation with the trained model's map is -0.2")
+    assert falls.endswith("; no more than chance stays.") and "trained on shuffled labels" in falls
+    assert stays.startswith("Grad-CAM++ of CNN: rank correlation with the trained model's map is 0.")
+    assert stays.endswith("more than chance stays of rank correlation with weights drawn anew, so part of the map was "
+                          "not learned.")  # fmt: skip
+    known = {(r["method"], r["stage"], r["score"]): r for r in parts[1]["records"]["likeness"]}
+    for method, ranks in RANKS.items():
+        for stage, rank in ranks.items():
+            for score, mean in (("rank", rank), ("ssim", SSIM[stage])):
+                record = known[method, stage, score]
+                assert record["mean"] == pytest.approx(mean, abs=0.02)
+                assert record["low"] < record["mean"] < record["high"] and record["n_patients"] == PATIENTS
+    for record in parts[1]["records"]["against_chance"]:
+        key = {"rank": RANKS[record["method"]], "ssim": SSIM}[record["metric"]]
+        assert record["difference"] == pytest.approx(key[record["stage"]] - key["other images"], abs=0.03)
+        stays = (record["method"], record["stage"], record["metric"]) == ("gradcam++", "conv1", "rank")
+        assert record["stays"] == stays, record
+
+
+def test_markdown_and_what_is_read_back_have_every_table(measured, parts):
+    text = (measured / "explain.md").read_text()
+    found, runs = read_findings(measured)
+    assert [part.as_record() for part in found] == parts and runs == set()
+    page = "".join(part.html() for part in found)
     for part in parts:
         for grid in part["grids"]:
             assert grid["caption"] in text
             assert all(len(row) == len(grid["head"]) for row in grid["rows"])
         assert all(line in text for line in part["sentences"])
-    assert page.count("<table>") == sum(len(part["grids"]) for part in parts) == 7
-    assert page.startswith('<section id="saliency">') and "edges of the image" in page
-    assert page.count("<section") == page.count("</section>") == 1
+    assert page.count("<table>") == sum(len(part["grids"]) for part in parts) == 9 and "edges of the image" in page
 
 
-def test_without_tables_there_is_no_section_and_empty_ones_find_nothing(tmp_path):
-    assert section(tmp_path) == ""
-    for name in (SALIENCY, REGION, PROBE):
+def test_without_tables_nothing_is_found(tmp_path):
+    assert read_findings(tmp_path) == ([], set())
+    for name in (SALIENCY, SANITY, REGION, PROBE):
         write(tmp_path, name, [])
-    assert write_tables(tmp_path) == [] and section(tmp_path) == ""
+    assert write_tables(tmp_path) == [] and read_findings(tmp_path) == ([], set())
     (tmp_path / PROBE).unlink()
     with pytest.raises(FileNotFoundError, match=r"probe\.csv: run `explain`"):
         write_tables(tmp_path)
+    (tmp_path / "explain.json").write_text('{"parts": [1]}')
+    with pytest.raises(ValueError, match=r"explain\.json is damaged: remove it"):
+        read_findings(tmp_path)
 
 
 def test_reading_the_tables_loads_no_torch():

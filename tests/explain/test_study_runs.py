@@ -15,10 +15,10 @@ def found(runs):
 
 
 def test_a_folder_s_runs_are_found_by_approach(runs, found):
-    assert list(found.runs) == ["cnn", "vit"] and found.title == "discs"
+    assert list(found.runs) == ["CNN", "ViT"] and found.title == "discs"
     assert [run.approach for run in found.pretrainings] == ["mae", "simclr"]
-    assert set(found.scored["cnn"][0].predictions.split) == {"test"}
-    assert list(study_runs(runs["cnn"].parents[1], ["vit"]).runs) == ["vit"]
+    assert set(found.scored["CNN"][0].predictions.split) == {"test"}
+    assert list(study_runs(runs["cnn"].parents[1], ["vit"]).runs) == ["ViT"]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def folds(found, tmp_path):
         said = Predictions(classes=["a", "b"], probs=np.full((n, 2), 0.5), label=["a"] * n, index=rows,
                            split=["test"] * n, path=[f"{row}.png" for row in rows],
                            patient_id=[f"p{row}" for row in rows])  # fmt: skip
-        runs.append(replace(found.runs["cnn"][0], folder=folder, seed=seed, fold=fold))
+        runs.append(replace(found.runs["CNN"][0], folder=folder, seed=seed, fold=fold))
         scored.append(Scored(seed, fold, said))
     return StudyRuns(tmp_path, {"cnn": runs}, {"cnn": scored}, [], [])
 
@@ -48,7 +48,7 @@ def test_a_case_is_shown_by_a_run_with_weights_that_was_tested_on_it(folds):
 
 
 def test_a_pretraining_that_saw_test_images_is_never_taken(found):
-    run = replace(found.runs["cnn"][0], approach="cnn_simclr", seed=1, fold=2, test_sha256="own")
+    run = replace(found.runs["CNN"][0], approach="cnn_simclr", seed=1, fold=2, test_sha256="own")
     simclr = replace(found.pretrainings[1], fold=2, test_sha256="own")
     others = [replace(simclr, fold=1), replace(simclr, test_sha256="other"), replace(simclr, approach="mae")]
     study = StudyRuns(found.folder, found.runs, found.scored, others, [])

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -16,19 +17,26 @@ from vitlab.explain.looking import look
 from vitlab.explain.masks import masks_of
 from vitlab.explain.page.features import features_section
 from vitlab.explain.page.pretraining import pretraining_section
+from vitlab.explain.page.sanity import looks_section
 from vitlab.explain.page.shown import Shown
 from vitlab.explain.page.write import INDEX, Section, check_out, write_pages
+from vitlab.explain.sanity_measured import Example
 from vitlab.explain.study_runs import StudyRuns, has_weights, study_runs
+from vitlab.explain.study_scores import Depth, score_study
+from vitlab.report.findings import FOLDER, TITLE
 from vitlab.report.table import LineParser, positive
 
 
-def sections(device: str) -> list[tuple[str, str, Section]]:
+def sections(device: str, tables: Path, examples: Sequence[Example]) -> list[tuple[str, str, Section]]:
     """Return more of index.html: identity, title, and what makes it of what is shown and the folder of the pages.
 
     Args:
         device: Where the models run.
+        tables: Folder of what was measured.
+        examples: Of `score_study`.
     """
     return [
+        ("looks", TITLE, partial(looks_section, tables=tables, examples=examples)),
         ("features", "Features", features_section),
         ("pretraining", "Pretraining", partial(pretraining_section, device=device)),
     ]
@@ -47,13 +55,16 @@ def main(args: list[str]) -> int:
         ValueError: For a user's mistake, in one line; FileNotFoundError for a folder or images that are not there.
     """
     options = _options(args)
-    out = options.out or options.study / "explain"
+    out = options.out or options.study / FOLDER
     check_out(out)
     check_writable(out.parent, "--out")
-    shown = show(study_runs(options.study, options.only), options.patients, options.seed, options.worst, options.device)
-    for note in shown.study.notes:
+    study = study_runs(options.study, options.only, options.shuffled)
+    for note in study.notes:
         print(f"note: {note}", file=sys.stderr)
-    write_pages(shown, out, sections(options.device), _tell)
+    shown = show(study, options.patients, options.seed, options.worst, options.device)
+    examples = score_study(study, out, depth=options.scores, patients=options.scored_patients, seed=options.seed,
+                           device=options.device, tell=_tell)  # fmt: skip
+    write_pages(shown, out, sections(options.device, out, examples), _tell)
     print(out / INDEX)
     return 0
 
@@ -105,6 +116,26 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the draw (type: int, default: %(default)s)")
     add("--worst", type=positive, default=6, metavar="N",
         help="patients on each list of extremes (type: int, default: %(default)s)")  # fmt: skip
+    quick = "methods of one pass an image; full: insertion, deletion and the slow methods as well"
+    add(
+        "--scores",
+        choices=get_args(Depth),
+        default="quick",
+        help=f"what is measured of all runs: none, quick or full. quick: {quick} (type: str, default: %(default)s)",
+    )
+    add(
+        "--scored_patients",
+        type=positive,
+        default=100,
+        metavar="N",
+        help="test patients that are measured (type: int, default: %(default)s)",
+    )
+    add(
+        "--shuffled",
+        type=Path,
+        metavar="DIR",
+        help="another folder with runs on shuffled labels, for comparison (type: path, default: STUDY_FOLDER alone)",
+    )
     add("--only", type=lambda text: text.split(","), metavar="APPROACH[,...]", help="these approaches (default: all)")
     add("--out", type=Path, metavar="DIR", help="folder of the pages (type: path, default: STUDY_FOLDER/explain)")
     add("--device", default="cpu", help="where the models run: cpu, cuda, cuda:1 (type: str, default: %(default)s)")

@@ -7,7 +7,6 @@ Shapes: N images, C channels, H, W pixels.
 """
 
 import csv
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -76,6 +75,7 @@ def measure(
     faithfulness: Faithfulness | None = None,
     maps: Maps = saliency_maps,
     seed: int = 0,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Measure runs on their test images, and write three tables with a row per image; all or none are replaced.
 
@@ -92,40 +92,33 @@ def measure(
         faithfulness: `faithfulness.insertion_deletion`, or None to leave it out; asked of one image a patient.
         maps: What gives maps, as `saliency_maps`.
         seed: Of all that is drawn.
+        tell: Told of each run that is measured.
 
     Raises:
-        ValueError: There is no run, or a method that none of them allows.
+        ValueError: There is no run.
     """
     tables: dict[str, Rows] = {name: [] for name in FILES}
     known: dict[tuple[Any, ...], _Images] = {}
-    used: set[str] = set()
     started = time.monotonic()
     for approach, of_seed, fold, load in runs:
         run = load()
         name = (approach, of_seed, "" if fold is None else fold)
-        test = _chosen(run, run.rows("test"), images_per_patient, patients, seed, masked=True)
-        held_out = _chosen(run, np.sort(np.concatenate([run.rows("val"), run.rows("test")])), images_per_patient,
+        test = chosen_rows(run, run.rows("test"), images_per_patient, patients, seed, masked=True)
+        held_out = chosen_rows(run, np.sort(np.concatenate([run.rows("val"), run.rows("test")])), images_per_patient,
                            patients, seed)  # fmt: skip
         key = (run.data.source_manifest.sha256, run.data.image_size, test.tobytes(), held_out.tobytes())
         if key not in known:
             known[key] = _images(run, test, held_out, images_per_patient, patients, seed)
         images = known[key]
         allowed = [method for method in methods_for(run) if methods is None or method in methods]
-        used |= set(allowed)
         tables[SALIENCY] += _saliency(run, images, allowed, maps, faithfulness, name, seed)
         tables[REGION] += _regions(run, images, name)
         tables[PROBE] += _probe(run, images, name, seed)
         of_fold = "" if fold is None else f" fold {fold}"
-        print(
-            f"explain: {approach} seed {of_seed}{of_fold}: {len(images.rows)} images, "
-            f"{', '.join(allowed) or 'no method'}; {time.monotonic() - started:.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell(f"{approach} seed {of_seed}{of_fold}: {len(images.rows)} images, {', '.join(allowed) or 'no method'}; "
+             f"{time.monotonic() - started:.0f} s")  # fmt: skip
     if not known:
         raise ValueError("there is no run to measure: none has its checkpoint")
-    if methods is not None and (wrong := sorted(set(methods) - used)):
-        raise ValueError(f"no run allows the method {', '.join(wrong)}: its network has no such thing")
     with replacing_all(out, FILES, "--out") as files:
         for table, path in zip(FILES, files, strict=True):
             with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -134,10 +127,19 @@ def measure(
                 writer.writerows(tables[table])
 
 
-def _chosen(
+def chosen_rows(
     run: Loaded, rows: NDArray[np.int64], per_patient: int, patients: int, seed: int, *, masked: bool = False
 ) -> NDArray[np.int64]:
-    """Choose rows by the hash of their path, so that the others have no say; of images with a mask, if any has one."""
+    """Choose rows by the hash of their path, so that the others have no say.
+
+    Args:
+        run: Whose images they are.
+        rows: To choose from, (N,).
+        per_patient: Images, at most.
+        patients: At most.
+        seed: Of the choice.
+        masked: Choose among the images with a mask, if any has one.
+    """
     manifest = run.data.source_manifest
     named = manifest.mask_path[rows] != ""
     rows = rows[named] if masked and named.any() else rows
@@ -162,7 +164,7 @@ def _images(
     if there.any():
         pixels = np.ascontiguousarray(run.data.cache.images[test])
         parts |= {region: cut(pixels, masks, region, test, seed) for region in REGIONS}
-        train = _chosen(run, run.rows("train"), per_patient, patients, seed, masked=True)
+        train = chosen_rows(run, run.rows("train"), per_patient, patients, seed, masked=True)
         own, known = masks_of(run.data, train)
         names, targets = np.unique(run.data.manifest.label[train[known]].astype(str), return_inverse=True)
         if len(names) > 1:
@@ -170,7 +172,8 @@ def _images(
     return _Images(test, masks, parts, hole, held_out, attributes(run.data.source_manifest, held_out))
 
 
-def _facts(run: Loaded, rows: NDArray[np.int64]) -> list[tuple[Any, ...]]:
+def image_facts(run: Loaded, rows: NDArray[np.int64]) -> list[tuple[Any, ...]]:
+    """Return the columns `IMAGE` of each row."""
     manifest = run.data.manifest
     columns = (manifest.path, manifest.patient_id, manifest.label)
     return list(zip(rows.tolist(), *(column[rows].tolist() for column in columns), strict=True))
@@ -185,7 +188,7 @@ def _saliency(
     name: tuple[Any, ...],
     seed: int,
 ) -> Rows:
-    rows, facts = images.rows, _facts(run, images.rows)
+    rows, facts = images.rows, image_facts(run, images.rows)
     pixels = run.images(rows)
     targets = run.probabilities(pixels).argmax(1)
     patients = run.data.source_manifest.patient_id[rows]
@@ -227,7 +230,7 @@ def _regions(run: Loaded, images: _Images, name: tuple[Any, ...]) -> Rows:
     }
     if images.hole is not None:
         predicted[HOLE] = images.hole
-    facts = _facts(run, images.rows)
+    facts = image_facts(run, images.rows)
     return [
         (*name, region, *fact, label)
         for region, labels in predicted.items()
@@ -239,7 +242,7 @@ def _probe(run: Loaded, images: _Images, name: tuple[Any, ...], seed: int) -> Ro
     if not images.columns:
         return []
     rows, manifest = images.probed, run.data.source_manifest
-    facts, groups = _facts(run, rows), manifest.groups[rows]
+    facts, groups = image_facts(run, rows), manifest.groups[rows]
     pixels = np.ascontiguousarray(run.data.cache.images[rows])
     sources = {"features": features_of(run, rows), **plain_features(pixels, run.data.manifest.label[rows])}
     found: Rows = []

@@ -6,8 +6,8 @@ from vitlab.evaluate.bootstrap import Estimate, estimate
 from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
-from vitlab.explain.findings import Findings, Grid, estimate_record, pair_record, shown
 from vitlab.explain.image_scores import Line, by_run, corrected, difference, predicted_images
+from vitlab.report.findings import Findings, Grid, estimate_record, pair_record, shown
 from vitlab.report.grouping import MEANING
 from vitlab.report.rows import Stat
 from vitlab.report.summary import NAMES

@@ -7,8 +7,8 @@ from vitlab.evaluate.bootstrap import Estimate
 from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
-from vitlab.explain.findings import Findings, Grid, estimate_record, pair_record, shown
 from vitlab.explain.image_scores import Line, by_run, corrected, difference, mean_score, scored_images
+from vitlab.report.findings import Findings, Grid, estimate_record, pair_record, shown
 from vitlab.report.summary import NAMES
 from vitlab.report.words import listed, p_value, points
 

@@ -1,7 +1,7 @@
 """The runs of a study that are looked at: which approaches there are, what each said, whose weights are still there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitlab.evaluate.predictions import read_predictions
@@ -11,6 +11,7 @@ from vitlab.explain.loaded import CHECKPOINTS
 from vitlab.report.figures.palette import OWN
 from vitlab.report.rows import PREDICTIONS
 from vitlab.report.runs import Run
+from vitlab.report.summary import NAMES
 from vitlab.report.table import collect
 
 
@@ -24,6 +25,7 @@ class StudyRuns:
         scored: Approach -> what each of them said of its test split, in the same order.
         pretrainings: Finished pretrainings with weights.
         notes: What was left out, and why.
+        shuffled: Approach -> a run of it with weights that was trained on shuffled labels, on the same images.
     """
 
     folder: Path
@@ -31,6 +33,7 @@ class StudyRuns:
     scored: dict[str, list[Scored]]
     pretrainings: list[Run]
     notes: list[str]
+    shuffled: dict[str, Run] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -77,7 +80,7 @@ def has_weights(run: Run) -> bool:
     return (run.folder / "checkpoints" / CHECKPOINTS.get(run.task, "best.ckpt")).is_file()
 
 
-def study_runs(folder: Path, only: Sequence[str] | None = None) -> StudyRuns:
+def study_runs(folder: Path, only: Sequence[str] | None = None, shuffled: Path | None = None) -> StudyRuns:
     """Find the runs of a study and read what they said.
 
     Runs on fewer labels or on shuffled ones are left out: they are no candidates for use.
@@ -85,6 +88,7 @@ def study_runs(folder: Path, only: Sequence[str] | None = None) -> StudyRuns:
     Args:
         folder: Searched at any depth.
         only: These approaches; all where None.
+        shuffled: Another folder to find runs on shuffled labels in, at any depth.
 
     Raises:
         ValueError: There is nothing to look at, an approach is not there, or runs are of different images.
@@ -110,7 +114,7 @@ def study_runs(folder: Path, only: Sequence[str] | None = None) -> StudyRuns:
     for run in sorted(classifiers, key=lambda run: (ranks.get(run.approach, len(ranks)), run.approach, run.axes,
                                                     -1 if run.fold is None else run.fold, run.seed)):  # fmt: skip
         if only is None or run.approach in only:
-            runs.setdefault(" ".join(filter(None, (run.approach, run.axes))), []).append(run)
+            runs.setdefault(_name(run), []).append(run)
     for name, members in runs.items():
         bare = sum(not has_weights(run) for run in members)
         if bare:
@@ -118,7 +122,19 @@ def study_runs(folder: Path, only: Sequence[str] | None = None) -> StudyRuns:
                          "they look at cannot be shown")  # fmt: skip
     scored = {name: [_scored(run) for run in members] for name, members in runs.items()}
     pretrainings = [run for run in plain if run.task == "pretrain" and has_weights(run)]
-    return StudyRuns(folder, runs, scored, sorted(pretrainings, key=lambda run: run.seed), notes)
+    apart = [run for run in (*every, *(collect([shuffled])[0] if shuffled is not None else ()))
+             if run.shuffle_labels and run.task != "pretrain" and has_weights(run)]  # fmt: skip
+    known_manifest = classifiers[0].manifest_sha256
+    dealt = {_name(run): run for run in apart if run.manifest_sha256 == known_manifest and _name(run) in runs}
+    if shuffled is not None and not dealt:
+        raise ValueError(f"--shuffled {shuffled} has no run with weights on shuffled labels of these images and "
+                         "approaches: train one with --data.shuffle_labels true")  # fmt: skip
+    return StudyRuns(folder, runs, scored, sorted(pretrainings, key=lambda run: run.seed), notes, dealt)
+
+
+def _name(run: Run) -> str:
+    """Return what a run's approach is called on pages and in tables."""
+    return " ".join(filter(None, (NAMES.get(run.approach, run.approach), run.axes)))
 
 
 def _scored(run: Run) -> Scored:

@@ -16,14 +16,18 @@ HEAD = ("approach", "neighbours have the true class", "neighbours have the class
 def index_header(shown: Shown) -> Markup:
     """Return the head of the page, without its links."""
     facts = [f"{len(shown.order):,} of {len(shown.cases):,} {shown.unit}s of the test set",
-             f"{sum(map(len, shown.study.runs.values()))} runs of {len(shown.approaches)} approaches "
-             f"({', '.join(shown.approaches)})"]  # fmt: skip
+             f"{_counted(sum(map(len, shown.study.runs.values())), 'run')} of "
+             f"{_counted(len(shown.approaches), 'approach', 'es')} ({', '.join(shown.approaches)})"]  # fmt: skip
     notes = [tag("li", note) for note in shown.study.notes]
     return join([
         tag("h1", f"{shown.study.title}: the {shown.unit}s, and what the models look at"),
         tag("p", "; ".join(facts), class_="facts"),
         tag("ul", *notes, class_="note") if notes else "",
     ])  # fmt: skip
+
+
+def _counted(number: int, what: str, plural: str = "s") -> str:
+    return f"{number} {what}{'' if number == 1 else plural}"
 
 
 def cases_section(shown: Shown) -> Markup:

@@ -9,6 +9,7 @@ from string import Template
 from vitlab import __version__
 from vitlab.atomic import write_text
 from vitlab.report.figures.palette import page_colors
+from vitlab.report.findings import TITLE
 from vitlab.report.look import look, policy
 from vitlab.report.markup import Markup, join, tag, text
 from vitlab.report.page.album import FOLDER, Album
@@ -20,6 +21,7 @@ from vitlab.report.page.differences import gaps_section, pairs_section
 from vitlab.report.page.features import features_section
 from vitlab.report.page.groups import groups_section
 from vitlab.report.page.learning import curves_section, labels_section
+from vitlab.report.page.looks import looks_section
 from vitlab.report.page.protocol import protocol_section, reproduce_section, versions_section
 from vitlab.report.page.robustness import robustness_section
 from vitlab.report.page.runs import runs_section
@@ -59,6 +61,7 @@ def write_page(tables: Sequence[Table], out: Path) -> Path:
     album = Album(tables)
     bodies = {identity: (title, make(album)) for identity, (title, make) in SECTIONS.items()}
     bodies |= {
+        "looks": (TITLE, looks_section(album, out)),
         "runs": ("Runs", runs_section(album, out)),
         "protocol": ("Protocol", protocol_section(album)),
         "versions": ("Versions", versions_section(album)),

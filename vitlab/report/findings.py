@@ -1,14 +1,26 @@
-"""What one part of the measuring found: tables, sentences and records, the same for JSON, Markdown and HTML."""
+"""What `explain` measured and found: tables, sentences and records, the same for JSON, Markdown and HTML."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vitlab.evaluate.bootstrap import Estimate
 from vitlab.evaluate.paired import Pair
 from vitlab.report.markup import Markup, join, table, tag
 from vitlab.report.rows import Stat
+from vitlab.report.runs import RESULTS
 from vitlab.report.words import figure
+
+FOLDER = "explain"  # of a study
+JSON, MARKDOWN = "explain.json", "explain.md"  # in it
+TITLE = "What the models look at"
+MEANING = (
+    "Maps are of the class that was predicted, on test images chosen by seed. Whether a map finds the tumour and "
+    "whether the model needs the tumour are two questions; the second does not rest on any map."
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,30 @@ class Findings:
             for grid in self.grids
         ]
         return join([tag("h3", self.title), tag("p", self.meaning, class_="meaning"), listed, *tables])
+
+
+def read_findings(folder: Path) -> tuple[list[Findings], set[str]]:
+    """Read explain.json of a folder.
+
+    Returns:
+        What was found, and the `digests` of the runs that it is of; nothing of either where there is no such file.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    path = folder / JSON
+    if not path.is_file():
+        return [], set()
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return [Findings.of_record(part) for part in record["parts"]], set(record["runs"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: remove it, and run `vitlab explain` again") from error
+
+
+def digests(folders: Iterable[Path]) -> list[str]:
+    """Return what tells finished runs from others, wherever they lie: SHA-256 of their results.json."""
+    return [hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest() for folder in folders]
 
 
 def shown(found: Estimate | None) -> str:
