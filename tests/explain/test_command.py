@@ -96,12 +96,26 @@ def test_only_some_approaches(study, tmp_path):
     assert "1 run of 1 approach (ViT)" in index
 
 
+def test_what_was_found_is_put_into_a_page(pages, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- explain -->\nold\n<!-- /explain -->\nb\n")
+    assert main(["explain", "--findings", str(pages)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("- ") and "With all weights drawn anew, " in said
+    assert main(["explain", "--findings", str(pages), "--into", str(page)]) == 0
+    assert page.read_text() == f"a\n<!-- explain -->\n{said}<!-- /explain -->\nb\n"
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["nowhere"], "nowhere is not a folder"),
         (["{empty}"], "has no finished run of a classifier"),
         (["{study}", "--only", "cnm"], "--only cnm: there is no such approach; there are cnn, vit"),
+        ([], "name the folder of a study"),
+        (["{study}", "--findings", "{study}"], "name the folder of a study"),
+        (["--findings", "{empty}"], "has no explain.json: run `vitlab explain STUDY_FOLDER` first"),
+        (["{study}", "--into", "{file}"], "has no lines <!-- explain --> and <!-- /explain -->"),
         (["{study}", "--scores", "all"], "--scores: invalid choice: 'all' (choose from"),
         (["{study}", "--shuffled", "{study}"], "has no run with weights on shuffled labels"),
         (["{study}", "--patients", "none"], "'none' is not a whole number of at least 1"),

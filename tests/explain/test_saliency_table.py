@@ -13,6 +13,7 @@ from vitlab.explain.regions import REGIONS
 from vitlab.explain.saliency_table import write_tables
 from vitlab.explain.sanity_measured import COLUMNS as SANITY_COLUMNS
 from vitlab.explain.sanity_measured import SANITY
+from vitlab.explain.score_findings import SCORE_NAMES
 from vitlab.report.findings import read_findings
 
 SCORES = ("pointing", "energy", "auprc", "iou", "insertion", "deletion")
@@ -171,6 +172,19 @@ def test_a_map_that_stays_when_weights_are_drawn_anew_is_named(parts):
         assert record["difference"] == pytest.approx(key[record["stage"]] - key["other images"], abs=0.03)
         stays = (record["method"], record["stage"], record["metric"]) == ("gradcam++", "conv1", "rank")
         assert record["stays"] == stays, record
+
+
+def test_a_page_with_little_room_gets_counts_and_names(parts):
+    assert parts[0]["brief"] == [
+        "Of 4 saliency maps (approach and method), " + ", ".join(
+            f"2 in {name} (Grad-CAM of CNN and Grad-CAM of ViT)" for name in SCORE_NAMES.values()
+        ).replace(", 2 in deletion", " and 2 in deletion") + " beat their best control."
+    ]  # fmt: skip
+    assert parts[1]["brief"] == [
+        "With all weights drawn anew, 1 of 2 maps stay more like the trained model's map than its maps of other images "
+        "are: Grad-CAM++ of CNN."
+    ]
+    assert all(parts[at]["brief"] == parts[at]["sentences"] for at in (2, 3))
 
 
 def test_markdown_and_what_is_read_back_have_every_table(measured, parts):

@@ -23,7 +23,8 @@ from vitlab.explain.page.write import INDEX, Section, check_out, write_pages
 from vitlab.explain.sanity_measured import Example
 from vitlab.explain.study_runs import StudyRuns, has_weights, study_runs
 from vitlab.explain.study_scores import Depth, score_study
-from vitlab.report.findings import FOLDER, TITLE
+from vitlab.report.findings import FOLDER, JSON, TITLE, brief_markdown, read_findings
+from vitlab.report.insert import check_marks, insert
 from vitlab.report.table import LineParser, positive
 
 
@@ -55,6 +56,11 @@ def main(args: list[str]) -> int:
         ValueError: For a user's mistake, in one line; FileNotFoundError for a folder or images that are not there.
     """
     options = _options(args)
+    if options.into is not None:
+        check_marks(options.into, options.mark)
+    if options.findings is not None:
+        _tell_brief(options.findings, options.into, options.mark)
+        return 0
     out = options.out or options.study / FOLDER
     check_out(out)
     check_writable(out.parent, "--out")
@@ -66,6 +72,8 @@ def main(args: list[str]) -> int:
                            device=options.device, tell=_tell)  # fmt: skip
     write_pages(shown, out, sections(options.device, out, examples), _tell)
     print(out / INDEX)
+    if options.into is not None:
+        _tell_brief(out, options.into, options.mark)
     return 0
 
 
@@ -97,6 +105,18 @@ def show(study: StudyRuns, patients: int, seed: int, worst: int, device: str) ->
     return Shown(study, cases, lists, looks, data.cache.images, masks, data.manifest.path, groups)
 
 
+def _tell_brief(folder: Path, into: Path | None, mark: str) -> None:
+    """Print what explain.json of a folder says in few sentences, or put it into a page."""
+    found, _ = read_findings(folder)
+    if not found:
+        raise ValueError(f"{folder} has no {JSON}: run `vitlab explain STUDY_FOLDER` first")
+    text = brief_markdown(found)
+    if into is None:
+        sys.stdout.write(text)
+    else:
+        insert(text, into, mark)
+
+
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -110,7 +130,9 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
         "classes in turn; three lists of extremes say what they are. Writes a folder of pages that open from disk.",
     )
     add = parser.add_argument
-    add("study", type=Path, metavar="STUDY_FOLDER", help="its runs, e.g. lightning_logs/phantom (type: path)")
+    add(
+        "study", type=Path, nargs="?", metavar="STUDY_FOLDER", help="its runs, e.g. lightning_logs/phantom (type: path)"
+    )
     add("--patients", type=positive, default=12, metavar="N",
         help="patients to draw, or images where no patient is known (type: int, default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="of the draw (type: int, default: %(default)s)")
@@ -139,7 +161,25 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
     add("--only", type=lambda text: text.split(","), metavar="APPROACH[,...]", help="these approaches (default: all)")
     add("--out", type=Path, metavar="DIR", help="folder of the pages (type: path, default: STUDY_FOLDER/explain)")
     add("--device", default="cpu", help="where the models run: cpu, cuda, cuda:1 (type: str, default: %(default)s)")
+    add(
+        "--findings",
+        type=Path,
+        metavar="DIR",
+        help=f"in place of a study: only say what an earlier call has found, by {JSON} of its folder (type: path)",
+    )
+    add(
+        "--into",
+        type=Path,
+        metavar="PAGE",
+        help="put what was found, in few sentences, between the marks <!-- NAME --> and <!-- /NAME --> of this page "
+        "(type: path, default: none)",
+    )
+    add("--mark", metavar="NAME", default="explain", help="name of those marks (type: str, default: %(default)s)")
     options, unknown = parser.parse_known_intermixed_args(args)
     if unknown:
         raise ValueError(f"unknown option {unknown[0]}; --help lists all")
+    if (options.study is None) == (options.findings is None):
+        raise ValueError("name the folder of a study, such as lightning_logs/phantom, or --findings DIR")
+    if options.into is not None and options.scores == "none" and options.study is not None:
+        raise ValueError("--into has nothing to put there with --scores none: leave one of them out")
     return options

@@ -45,6 +45,7 @@ def region_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
     approaches, regions = _order(groups, 0), _order(groups, 1)
     pairs = _compared(approaches, runs, resampling)
     found.sentences = [_sentence(name, known, pairs, chance) for name in approaches if (name, WITHOUT) in known]
+    found.brief = found.sentences
     found.grids = [
         Grid("Balanced accuracy by what is left of the image", ["approach", *regions],
              [[NAMES.get(a, a), *(shown(known.get((a, region))) for region in regions)] for a in approaches]),
@@ -101,6 +102,7 @@ def probe_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
     if rows:
         head = ["approach", "column", "groups", "chance", *sources, f"{FEATURES} minus {CLASS}"]
         found.grids = [Grid("Balanced accuracy of the probe, by what it reads from", head, rows, 2)]
+    found.brief = found.sentences
     found.records = {"probe": records}
     return found
 

@@ -50,6 +50,10 @@ def sanity_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
         pairs |= dict(zip(mine, corrected(list(mine.values())), strict=True))
     for key in maps:
         found.sentences.append(_sentence(key, redrawn[key], known, pairs))
+    stay = {key for (_, key, stage), pair in pairs.items() if stage != SHUFFLED and _stays(pair)}
+    named = ": " + listed(["{1} of {0}".format(*_names(key)) for key in maps if key in stay]) if stay else ""
+    found.brief = [f"With all weights drawn anew, {len(stay)} of {len(maps)} maps stay more like the trained model's "
+                   f"map than its maps of other images are{named}."]  # fmt: skip
     for name, words in LIKENESS.items():
         head = ["approach", "method", *_columns(redrawn), *REFERENCES, "all drawn anew minus other images"]
         rows = [

@@ -69,6 +69,7 @@ def score_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
     for key in maps:
         if pairs := {score: pair for (score, of), pair in against.items() if of == key}:
             found.sentences.append(_sentence(key, pairs))
+    found.brief = _brief(maps, against)
     scores = list(runs)
     head = [SCORE_NAMES[score] for score in scores]
     found.grids = [
@@ -176,6 +177,20 @@ def _sentence(key: Key, pairs: dict[str, Pair]) -> str:
     if not won:
         return f"{start} does not beat its best control in anything: {listed(lost)}."
     return f"{start} beats its best control in {listed(won)}, and does not in {listed(lost)}."
+
+
+def _brief(maps: Sequence[Key], against: dict[tuple[str, Key], Pair]) -> list[str]:
+    """Say how many maps beat their best control in each score, and which."""
+    parts = []
+    for score in dict.fromkeys(score for score, _ in against):
+        won = [key for key in maps if (score, key) in against and _beats(against[score, key], score)]
+        names = listed([f"{_names(key)[1]} of {_names(key)[0]}" for key in won])
+        parts.append(f"{len(won)} in {SCORE_NAMES[score]} ({names})" if won else f"none in {SCORE_NAMES[score]}")
+    return (
+        [f"Of {len(maps)} saliency maps (approach and method), {listed(parts)} beat their best control."]
+        if parts
+        else []
+    )
 
 
 def _names(key: Key) -> list[str]:

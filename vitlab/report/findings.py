@@ -48,6 +48,7 @@ class Findings:
         title: The question.
         meaning: What the figures are, and what to make of them.
         sentences: What was found.
+        brief: The same in few sentences, for a page that has room for no more.
         grids: Tables.
         records: Every figure and difference by name.
     """
@@ -55,6 +56,7 @@ class Findings:
     title: str
     meaning: str
     sentences: list[str] = field(default_factory=list)
+    brief: list[str] = field(default_factory=list)
     grids: list[Grid] = field(default_factory=list)
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -106,6 +108,11 @@ def read_findings(folder: Path) -> tuple[list[Findings], set[str]]:
         return [Findings.of_record(part) for part in record["parts"]], set(record["runs"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: remove it, and run `vitlab explain` again") from error
+
+
+def brief_markdown(found: Iterable[Findings]) -> str:
+    """Return what was found in few sentences, as a list of Markdown."""
+    return "".join(f"- {_plain(line)}\n" for part in found for line in part.brief)
 
 
 def digests(folders: Iterable[Path]) -> list[str]:
