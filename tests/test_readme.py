@@ -10,6 +10,7 @@ import pytest
 
 from tests.audit import scale
 from vitlab.audit.summary import planted_markdown, summary_markdown
+from vitlab.report.findings import brief_markdown, read_findings
 from vitlab.report.formats import render, render_brief
 from vitlab.report.summary import build_tables
 from vitlab.report.table import collect, with_groups
@@ -70,6 +71,12 @@ def test_the_answer_of_a_study_is_that_of_its_published_runs(study):
     runs, unfinished = collect([PUBLISHED / study])
     assert not unfinished
     assert block(study) == render_brief(build_tables(runs), "markdown")
+
+
+@pytest.mark.parametrize("study", marks("explain"))
+def test_what_was_found_in_the_models_of_a_study_is_what_its_json_says(study):
+    found, runs = read_findings(PUBLISHED / study / "explain")
+    assert runs and block(f"explain-{study}") == brief_markdown(found)
 
 
 def test_every_published_result_of_an_audit_has_its_place():

@@ -25,7 +25,8 @@ def looks_section(album: Album, out: Path) -> Markup:
     above = dict.fromkeys(up / FOLDER for run in runs for up in run.folder.absolute().parents[:HEIGHT])
     parts = [part for folder in above if (folder / JSON).is_file() for part in _found(folder, runs, out)]
     if not parts:
-        parts = [nothing("There is nothing to show: `python -m vitlab explain STUDY_FOLDER` measures it.")]
+        command = tag("code", "python -m vitlab explain STUDY_FOLDER")
+        parts = [nothing(join(["It was not measured: ", command, " does, while checkpoints are there."]))]
     return section("looks", TITLE, MEANING, *parts)
 
 
