@@ -6,6 +6,7 @@ Pixel values, windows and frames are read in `vitlab.data.sources.dicom_pixels`.
 import hashlib
 import os
 import re
+import unicodedata
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
@@ -25,18 +26,19 @@ from vitlab.data.sources.volumes import Shelf, Window, check_window
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _TAGS = (
-    "PatientID", "PatientName", "SeriesInstanceUID", "SeriesDescription", "SOPInstanceUID", "InstanceNumber",
-    "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames", "Rows",
+    "PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "SOPInstanceUID",
+    "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames", "Rows",
 )  # fmt: skip
-_LEAST = 3  # letters of a name or id that may be found in a path by chance
+_LEAST = 3  # letters of a name or id that count anywhere in a path; two, as of Li or Wu, do as a word of their own
 
 
 class Dicom(Source):
     """Images of DICOM files in any folders below root, sorted by series and position.
 
-    Folders: `root/<class>/...` or `root/<split>/<class>/...`. The patient is the header's PatientID. Gray values follow
-    the header: rescale, window (VOI), MONOCHROME1, palettes; all frames of a file are taken. The patient's name is
-    never copied; a path that holds it, or the id, is replaced by hashes of patient and image.
+    Folders: `root/<class>/...` or `root/<split>/<class>/...`. The patient is the header's PatientID; where it names
+    nobody, the study stands in, so that slices of one head stay on one side of a split. Gray values follow the header:
+    rescale, window (VOI), MONOCHROME1, palettes; all frames of a file are taken. The patient's name is never copied; a
+    path that holds it, or the id, is replaced by hashes of patient and image, as is that of a damaged file beside it.
 
     data: {source: {class_path: Dicom, init_args: {root: clinic, labels: labels.csv, series: T1.*}}, image_size: 128}
 
@@ -91,8 +93,9 @@ class Dicom(Source):
         table = LabelTable(self.root / self.labels, self.root, keys) if self.labels is not None else None
         ids, remarks = read_ids([header.patient for header in headers])
         if self.anonymise:  # what is said of ids would show them
-            nobody = sum(1 for header, final in zip(headers, ids, strict=True) if header.patient and not final)
-            remarks = [f"{nobody} images have a PatientID that names nobody: it counts as missing"] if nobody else []
+            remarks = []
+        if nobody := ids.count(""):
+            remarks.append(f"{nobody} files have no PatientID that names somebody: their study counts as the patient")
         for remark in remarks:
             warnings.warn(f"{self.root}: {remark}", stacklevel=2)
         columns: dict[str, list[str]] = {
@@ -112,15 +115,17 @@ class Dicom(Source):
                     continue
                 own = {
                     "path": f"{self._path(header)}#{self.member}{frame}",
-                    "patient_id": pseudonym(patient) if self.anonymise else patient,
+                    "patient_id": (pseudonym(patient) if self.anonymise else patient) or pseudonym(header.study, "s"),
                     "volume": pseudonym(series, "s"),
                 }
                 for name, column in columns.items():
                     column.append((facts | own).get(name, ""))
+        hidden = {header.path.rpartition("/")[0] for header in headers if header.names_patient}
         for path in broken:
+            shown = self._alias(path, pseudonym(path, "i")) if path.rpartition("/")[0] in hidden else path
             facts = (table.find(path=path, series="", patient_id="") if table is not None else of_folders(path)) or {}
             for name, column in columns.items():
-                column.append((facts | {"path": f"{path}#{self.member}0", "patient_id": ""}).get(name, ""))
+                column.append((facts | {"path": f"{shown}#{self.member}0", "patient_id": ""}).get(name, ""))
         if table is not None:
             table.warn_unused()
         if unlabelled:
@@ -146,11 +151,16 @@ class Dicom(Source):
         return None if found is None else {key: found[key] for key in ("label", "split", "fold") if key in found}
 
     def _path(self, header: "Header") -> str:
-        if not (self.anonymise and header.names_patient):
+        if not header.names_patient:
             return header.path
-        path = f"{pseudonym(header.patient)}/{pseudonym(header.instance or header.path, 'i')}.dcm"
-        self._real[path] = header.path
-        return path
+        return self._alias(header.path, f"{pseudonym(header.patient)}/{pseudonym(header.instance or header.path, 'i')}")
+
+    def _alias(self, path: str, alias: str) -> str:
+        """Return what stands for a path that names a patient."""
+        if not self.anonymise:
+            return path
+        self._real[f"{alias}.dcm"] = path
+        return f"{alias}.dcm"
 
 
 @dataclass(frozen=True)
@@ -160,6 +170,7 @@ class Header:
     Args:
         path: Relative to the folder that was read.
         patient: PatientID as it stands there.
+        study: StudyInstanceUID, or SeriesInstanceUID; "" where there is neither.
         series: SeriesInstanceUID, the file's folder where there is none.
         description: SeriesDescription.
         instance: SOPInstanceUID.
@@ -170,6 +181,7 @@ class Header:
 
     path: str
     patient: str
+    study: str
     series: str
     description: str
     instance: str
@@ -238,17 +250,27 @@ def _read_header(file: Path, path: str) -> Header | None:
             return None
         patient = str(found.get("PatientID") or "").strip()
         words = [*re.split(r"[\^\s=,]+", str(found.get("PatientName") or "")), patient]
-        lower = path.casefold()
         return Header(
             path=path,
             patient=patient,
+            study=str(found.get("StudyInstanceUID") or found.get("SeriesInstanceUID") or ""),
             series=str(found.get("SeriesInstanceUID") or path.rpartition("/")[0] or path),
             description=str(found.get("SeriesDescription") or ""),
             instance=str(found.get("SOPInstanceUID") or ""),
             place=_place(found),
             frames=max(1, int(found.get("NumberOfFrames") or 1)),
-            names_patient=any(len(word) >= _LEAST and word.casefold() in lower for word in words),
+            names_patient=_named(path, words),
         )
+
+
+def _named(path: str, words: Iterable[str]) -> bool:
+    """Say whether a path holds one of the words, whatever its case, accents and signs."""
+    bare, parts = _bare(path), {_bare(part) for part in re.split(r"[\W_]+", path)}
+    return any(word in (bare if len(word) >= _LEAST else parts) for word in map(_bare, words) if len(word) > 1)
+
+
+def _bare(text: str) -> str:
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text.casefold()) if sign.isalnum())
 
 
 def _place(header: Any) -> tuple[float, int]:
