@@ -8,7 +8,7 @@ import numpy as np
 from vitlab.data.decode import Decoded, open_image
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Dicom, Nifti, Source
-from vitlab.data.sources.dicom import looks_like_dicom
+from vitlab.data.sources.dicom_headers import looks_like_dicom
 from vitlab.data.sources.folder import SUFFIXES
 from vitlab.data.sources.labels import files_below
 from vitlab.data.sources.nifti import SUFFIXES as NIFTI_SUFFIXES
