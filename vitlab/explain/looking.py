@@ -14,12 +14,9 @@ from vitlab.evaluate.scored import Scored
 from vitlab.explain.cases import Case
 from vitlab.explain.loaded import load_run
 from vitlab.explain.neighbours import Neighbour, nearest_of, votes
-from vitlab.explain.saliency.maps import Method, methods_for, saliency_maps
+from vitlab.explain.saliency.maps import Method, saliency_maps, shown_method
 from vitlab.explain.study_runs import StudyRuns
 from vitlab.report.runs import Run
-
-# Of those that a network allows, the first is shown: both are of one class, as rollout is not, and take one pass back.
-SHOWN: tuple[Method, ...] = ("gradient_attention", "gradcam")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +97,7 @@ def look(
         looks.votes.append(Scored(run.seed, run.fold, _votes(cases, places, nearest)))
         own = {cases[place].name: _own_words(cases[place], said) for place in places}
         looks.said.append(Scored(run.seed, run.fold, _votes(cases, places, nearest, own)))
-        method = next(name for name in SHOWN if name in methods_for(model))
+        method = shown_method(model)
         for place, neighbours in zip(places, nearest, strict=True):
             if place in wanted:
                 maps = saliency_maps(model, cases[place].rows, method)

@@ -23,7 +23,16 @@ from vitlab.data.manifest import Manifest
 from vitlab.data.patients import read_ids
 from vitlab.data.sources.base import Source, resolve_folder
 from vitlab.data.sources.labels import LabelTable, files_below, of_folders
-from vitlab.data.sources.volumes import MOST_VOXELS, Shelf, Volume, Window, check_window, head_shares, windowed
+from vitlab.data.sources.volumes import (
+    MIN_HEAD,
+    MOST_VOXELS,
+    Shelf,
+    Volume,
+    Window,
+    check_window,
+    head_shares,
+    windowed,
+)
 
 SUFFIXES = (".nii", ".nii.gz")
 Axis = Literal["axial", "coronal", "sagittal"]
@@ -62,7 +71,7 @@ class Nifti(Source):
         axis: Axis = "axial",
         every: int = 1,
         keep: Literal["all", "head", "mask"] = "head",
-        min_head: float = 0.1,
+        min_head: float = MIN_HEAD,
         window: Window | None = None,
         patient: str = r"(sub-[A-Za-z0-9]+)",
         mask_suffix: str = "_mask",

@@ -15,6 +15,7 @@ from PIL import Image
 
 # Choices, not measurements. The ends of the window are those that keep single bright voxels from making all else dark.
 PERCENTILES = (0.5, 99.5)
+MIN_HEAD = 0.1  # share of a slice's pixels that are brighter, from which it has a head in it
 HEAD_LEVEL = 0.1  # of the window: noise around a head is darker, tissue brighter
 MOST_VOXELS = 2**28  # 1024 slices of 512 x 512 pixels; a header that claims more is taken for damaged
 MOST_STRETCH = 32  # ratio of a pixel's sides, beyond which its spacing is taken for damaged
