@@ -91,8 +91,3 @@ def as_trained(source: dict[str, Any]) -> dict[str, Any]:
         return {}
     found = {"axis": settings["axis"]} if settings.get("axis") else {}
     return {**found, "window": tuple(settings["window"])} if settings.get("window") else found
-
-
-def slice_of(path: str, volume: str) -> str:
-    """Return the number of a slice or frame in its file, "" for a picture."""
-    return path.rpartition("#")[2].rpartition("/")[2] if volume else ""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.data.manifest import Manifest
-from vitlab.predict.images import slice_of
+from vitlab.data.sources.volumes import split_member
 
 UNLIKE = "unlike the training images"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
@@ -49,7 +49,7 @@ def write_images(answers: Answers, path: Path) -> None:
     rows = []
     for row in range(len(table)):
         volume = table.column("volume")[row]
-        facts = [table.path[row], slice_of(table.path[row], volume), volume, table.patient_id[row]]
+        facts = [table.path[row], split_member(table.path[row])[1] if volume else "", volume, table.patient_id[row]]
         warned = answers.unlike is not None and answers.unlike[row] > answers.threshold
         unlike = None if answers.unlike is None else answers.unlike[row]
         shown = [] if answers.saliency is None else [answers.saliency[row]]

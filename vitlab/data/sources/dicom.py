@@ -16,7 +16,7 @@ from vitlab.data.sources.base import Source, resolve_folder
 from vitlab.data.sources.dicom_headers import Header, in_order, pseudonym, read_headers
 from vitlab.data.sources.dicom_pixels import read_dicom
 from vitlab.data.sources.labels import LabelTable, files_below, of_folders
-from vitlab.data.sources.volumes import Shelf, Window, check_window
+from vitlab.data.sources.volumes import Shelf, Window, check_window, split_member
 
 
 class Dicom(Source):
@@ -123,8 +123,8 @@ class Dicom(Source):
 
     def decode(self, path: str) -> NDArray[np.uint8]:
         """Return the image, uint8 (H, W) or (H, W, 3), its pixels square."""
-        file, _, member = path.rpartition("#")
-        return self._files.get(file).picture(int(member.rpartition("/")[2]))
+        file, number = split_member(path)
+        return self._files.get(file).picture(number)
 
     def close(self) -> None:
         """Free the images."""

@@ -31,6 +31,7 @@ from vitlab.data.sources.volumes import (
     Window,
     check_window,
     head_shares,
+    split_member,
     windowed,
 )
 
@@ -161,8 +162,8 @@ class Nifti(Source):
         self._masks.clear()
 
     def _of(self, shelf: Shelf, path: str) -> NDArray[np.uint8]:
-        file, _, member = path.rpartition("#")
-        return shelf.get(file).picture(int(member.rpartition("/")[2]))
+        file, number = split_member(path)
+        return shelf.get(file).picture(number)
 
     def _mask_of(self, path: str) -> str:
         suffix = next(suffix for suffix in reversed(SUFFIXES) if path.endswith(suffix))

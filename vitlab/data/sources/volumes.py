@@ -47,6 +47,12 @@ class Volume:
         return square_pixels(self.slices[number], self.spacing)
 
 
+def split_member(path: str) -> tuple[str, int]:
+    """Return the file and the number of the slice or frame in it of a manifest's path, such as a/x.nii#axial/17."""
+    file, _, member = path.rpartition("#")
+    return file, int(member.rpartition("/")[2])
+
+
 def windowed(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
     """Turn values into gray: the window's lower end and below black, its upper end and above white.
 
