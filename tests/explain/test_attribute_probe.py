@@ -30,6 +30,14 @@ def test_a_patient_known_by_heart_tells_nothing_of_its_hospital():
     assert (read_attribute(by_heart, hospital, ids) == hospital).mean() < 0.75
 
 
+def test_where_the_other_patients_are_all_of_one_group_that_one_is_read():
+    ids = np.array(["a", "a", "b", "c"], object)  # a is of both, so that one fold is left with one group
+    plane = np.array(["ax", "cor", "cor", "ax"], object)
+    for seed in range(10):
+        found = read_attribute(np.random.default_rng(seed).normal(size=(4, 2)), plane, ids, seed)
+        assert set(found.tolist()) <= {"ax", "cor"}
+
+
 def test_columns_of_a_few_groups_are_found():
     ids = [*(f"HA{i}" for i in range(4)), *(f"HB{i}" for i in range(4))]
     manifest = Manifest(

@@ -1,6 +1,7 @@
 import io
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,12 @@ import torch
 from PIL import Image
 
 from vitlab.cli import main
-from vitlab.explain.cases import cases_of
+from vitlab.explain.cases import cases_of, choose
 from vitlab.explain.loaded import load_run
 from vitlab.explain.looking import look
+from vitlab.explain.masks import masks_of
+from vitlab.explain.page.pretraining import pretraining_section
+from vitlab.explain.page.shown import Shown
 from vitlab.explain.pretrained import RATIOS, before_fine_tuning, reconstruct
 from vitlab.explain.study_runs import study_runs
 
@@ -86,6 +90,24 @@ def test_the_pretraining_of_an_approach_is_asked_about_the_same_cases(study):
     plain = look(runs, "ViT + MAE", cases, [0], "cpu", lambda line: None)
     runs.pretrainings.clear()
     assert before_fine_tuning(runs, cases, plain, "cpu") is None
+
+
+def test_an_mae_is_asked_about_cases_that_it_has_not_seen(study, tmp_path):
+    """Of two spaces the first has no pretraining: the one found is of the second's fold, and of its cases."""
+    runs = study_runs(study, ["vit_mae"])
+    cases = cases_of(runs.scored)
+    looks = look(runs, "ViT + MAE", cases, range(len(cases)), "cpu", lambda line: None)
+    (own,) = looks.spaces
+    other = replace(own, run=replace(own.run, fold=7), places=own.places[:1])
+    own = replace(own, places=own.places[1:], features=own.features[len(cases[0].rows) :])
+    looks.spaces[:] = [other, own]
+    data = load_run(own.run.folder).data
+    masks = {place: masks_of(data, case.rows)[0] for place, case in enumerate(cases)}
+    lists = choose(cases, 2, 0, 1)
+    shown = Shown(runs, cases, lists, {"vit_mae": looks}, data.cache.images, masks, data.manifest.path, {})
+    page = pretraining_section(shown, tmp_path, "cpu")
+    counted = set(re.findall(r'<th scope="row">\d+ %</th>.*?<td class="n">(\d+)</td></tr>', page))
+    assert counted == {str(len(cases) - 1)}
 
 
 def test_the_section_shows_reconstructions_and_neighbours(study):

@@ -7,6 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -16,8 +17,8 @@ from vitlab.data.decode import to_uint8
 from vitlab.evaluate.predictions import read_predictions
 from vitlab.explain.loaded import load_run
 from vitlab.explain.ood import FILE
-from vitlab.explain.saliency.maps import image_maps, methods_for
-from vitlab.predict.overlay import write_overlay
+from vitlab.explain.saliency.maps import image_maps, shown_method
+from vitlab.predict.command import write_overlay
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,34 @@ def test_one_volume_of_many_slices_is_nothing_to_warn_of(run, tmp_path, recwarn)
     assert table(tmp_path / "out" / "volumes.csv")[0]["slices"] == "25"
 
 
+def test_volumes_are_seen_as_in_training(run, tmp_path):
+    """A model of coronal CT slices in a window would see other pictures through percentiles."""
+    like = shutil.copytree(run, tmp_path / "like")
+    config = yaml.safe_load((like / "config.yaml").read_text())
+    settings = {"root": "/nowhere", "axis": "coronal", "window": [0.0, 80.0]}
+    config["data"]["source"] = {"class_path": "vitlab.data.sources.Nifti", "init_args": settings}
+    (like / "config.yaml").write_text(yaml.safe_dump(config))
+    rng = np.random.default_rng(0)
+    pixels = np.stack([disc(True, rng) for _ in range(4)])
+    write_nifti(tmp_path / "in" / "x.nii", pixels)
+    write_dicom(tmp_path / "in" / "y", pixels[0], 0, "1.2.3", WindowCenter=1000)
+    assert predict(like, tmp_path / "in", tmp_path / "out") == 0
+    rows = table(tmp_path / "out" / "predictions.csv")
+    assert [row["path"] for row in rows] == [*(f"x.nii#coronal,0..80/{k}" for k in range(36)), "y#0..80/0"]
+    assert predict(run, tmp_path / "in", tmp_path / "plain") == 0
+    assert rows[-1]["prob_top"] != table(tmp_path / "plain" / "predictions.csv")[-1]["prob_top"]
+
+
+def test_a_folder_here_is_not_taken_for_one_of_the_same_name_elsewhere(run, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    write_nifti(tmp_path / "here" / "in" / "x.nii", [disc(True, rng) for _ in range(2)])
+    write_nifti(tmp_path / "elsewhere" / "in" / "x.nii", [disc(True, rng) for _ in range(3)])
+    monkeypatch.setenv("VITLAB_DATA", str(tmp_path / "elsewhere"))
+    monkeypatch.chdir(tmp_path / "here")
+    assert predict(run, "in", tmp_path / "out") == 0
+    assert table(tmp_path / "out" / "volumes.csv")[0]["slices"] == "2"
+
+
 def test_formulas_are_words(run, tmp_path):
     rng = np.random.default_rng(0)
     folder = tmp_path / "in"
@@ -162,9 +191,9 @@ def test_what_a_map_marks_is_painted_beside_the_image(tmp_path):
     write_overlay(np.full((1, 64, 64), 90, np.uint8), marked, tmp_path / "picture.png")
     with Image.open(tmp_path / "picture.png") as picture:
         pixels = np.asarray(picture).astype(int)
-    assert pixels.shape == (256, 512, 3)
-    changed = (pixels[:, :256] != pixels[:, 256:]).any((0, 2))
-    assert changed[-32:].all() and not changed[:-32].any()
+    assert pixels.shape == (192, 384, 3)
+    changed = (pixels[:, :192] != pixels[:, 192:]).any((0, 2))
+    assert changed[-24:].all() and not changed[:-26].any()  # a map is drawn without steps
 
 
 def test_saliency_pictures_are_those_of_the_runs_maps(run, mixed, tmp_path):
@@ -175,7 +204,7 @@ def test_saliency_pictures_are_those_of_the_runs_maps(run, mixed, tmp_path):
     loaded = load_run(run)
     with Image.open(mixed / "pictures" / rows[0]["path"].removeprefix("'")) as picture:
         image = to_uint8(picture.copy(), loaded.data.image_size, loaded.data.channels, loaded.data.fit)
-    maps = image_maps(loaded, torch.from_numpy(np.array(image[None])), methods_for(loaded)[0])
+    maps = image_maps(loaded, torch.from_numpy(np.array(image[None])), shown_method(loaded))
     write_overlay(image, maps[0], tmp_path / "expected.png")
     with Image.open(out / rows[0]["saliency"]) as found, Image.open(tmp_path / "expected.png") as expected:
         assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 1

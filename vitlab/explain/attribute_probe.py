@@ -74,7 +74,9 @@ def read_attribute(
     found = np.empty(len(features), object)
     for fold in range(1, n_folds + 1):
         own = folds == fold
-        found[own] = names[linear_probe(features[~own], targets[~own], features[own])]
+        known = np.unique(targets[~own])
+        # Where patients are of several groups, as of planes, the other folds' may all be of one: nothing else is known.
+        found[own] = names[linear_probe(features[~own], targets[~own], features[own]) if len(known) > 1 else known[0]]
     return found
 
 

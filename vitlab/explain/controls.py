@@ -1,6 +1,6 @@
 """Maps that know nothing of the model: what a saliency map has to beat before its score says anything of it.
 
-A sixth control, the maps of an untrained model, comes from `untrained` and the method itself.
+A fifth control, the maps of an untrained model, comes from `untrained` and the method itself.
 
 Shapes: N images, C channels, H, W pixels.
 """

@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.scored import Scored
 from vitlab.explain.cases import Case
-from vitlab.explain.loaded import load_run
+from vitlab.explain.loaded import Loaded, load_run
 from vitlab.explain.neighbours import Neighbour, nearest_of, votes
-from vitlab.explain.saliency.maps import Method, methods_for, saliency_maps
+from vitlab.explain.saliency.maps import Method, saliency_maps, shown_method
 from vitlab.explain.study_runs import StudyRuns
 from vitlab.report.runs import Run
-
-# Of those that a network allows, the first is shown: both are of one class, as rollout is not, and take one pass back.
-SHOWN: tuple[Method, ...] = ("gradient_attention", "gradcam")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +26,7 @@ class Look:
     Args:
         run: Which.
         method: Of the maps.
-        maps: Saliency (S, H, W) of the class that the run says of each slice.
+        maps: Saliency (S, H, W) of the class that the run has said of each slice, or says of one that was no test.
         said: That class, of each slice; "" for a slice that was not in the run's test.
         neighbours: The training patients that are nearest.
     """
@@ -100,12 +97,25 @@ def look(
         looks.votes.append(Scored(run.seed, run.fold, _votes(cases, places, nearest)))
         own = {cases[place].name: _own_words(cases[place], said) for place in places}
         looks.said.append(Scored(run.seed, run.fold, _votes(cases, places, nearest, own)))
-        method = next(name for name in SHOWN if name in methods_for(model))
+        method, some = shown_method(model), [place for place in places if place in wanted]
+        maps = dict(zip(some, _maps(model, [cases[place] for place in some], said, method), strict=True))
         for place, neighbours in zip(places, nearest, strict=True):
             if place in wanted:
-                maps = saliency_maps(model, cases[place].rows, method)
-                looks.cases[place] = Look(run, method, maps, _by_slice(cases[place], said), neighbours)
+                looks.cases[place] = Look(run, method, maps[place], _by_slice(cases[place], said), neighbours)
     return looks
+
+
+def _maps(run: Loaded, cases: Sequence[Case], said: Predictions, method: Method) -> list[NDArray[np.float32]]:
+    """Return the maps of each case's slices, (S, H, W), of the class that predictions.csv says.
+
+    A run in half precision may have said another one than it does here; of other slices it is what it says here.
+    """
+    rows = np.concatenate([case.rows for case in cases])
+    known = dict(zip(said.index.tolist(), said.probs.argmax(1).tolist(), strict=True))
+    here = run.probabilities(run.images(rows)).argmax(1).tolist()
+    targets = [known.get(row, own) for row, own in zip(rows.tolist(), here, strict=True)]
+    maps = saliency_maps(run, rows, method, targets)
+    return np.split(maps, np.cumsum([len(case.rows) for case in cases])[:-1])
 
 
 def _votes(

@@ -7,16 +7,15 @@ from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
 from vitlab.explain.image_scores import Line, by_run, corrected, difference, predicted_images
-from vitlab.report.findings import Findings, Grid, estimate_record, pair_record, shown
+from vitlab.explain.regions import REGIONS
+from vitlab.report.findings import Findings, Grid, estimate_record, in_points, pair_record, shown
 from vitlab.report.grouping import MEANING
-from vitlab.report.rows import Stat
 from vitlab.report.summary import NAMES
-from vitlab.report.words import figure, p_value, points
+from vitlab.report.words import points
 
 METRIC = "balanced_accuracy"
-WHOLE, WITHOUT, ELSEWHERE, ONLY, NO_AIR, HOLE = (
-    "whole", "without tumour", "patch elsewhere", "only tumour", "without air", "the hole alone",
-)  # fmt: skip
+WHOLE, WITHOUT, ELSEWHERE, ONLY, NO_AIR = REGIONS
+HOLE = "the hole alone"
 # Each minus the other; a family of Holm's correction holds one of these for all approaches.
 COMPARED = ((WITHOUT, WHOLE), (ELSEWHERE, WHOLE), (ONLY, WHOLE), (NO_AIR, WHOLE), (WITHOUT, ELSEWHERE), (WITHOUT, HOLE))
 FEATURES, CLASS = "features", "the class alone"
@@ -49,9 +48,10 @@ def region_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
     found.grids = [
         Grid("Balanced accuracy by what is left of the image", ["approach", *regions],
              [[NAMES.get(a, a), *(shown(known.get((a, region))) for region in regions)] for a in approaches]),
-        Grid("Differences in balanced accuracy, with p after Holm's correction over the approaches",
+        Grid("Differences in balanced accuracy, in points of a hundred, with p after Holm's correction over the "
+             "approaches",
              ["approach", *(f"{a} minus {b}" for a, b in COMPARED)],
-             [[NAMES.get(a, a), *(_difference(pairs.get((a, *two))) for two in COMPARED)] for a in approaches]),
+             [[NAMES.get(a, a), *(in_points(pairs.get((a, *two))) for two in COMPARED)] for a in approaches]),
     ]  # fmt: skip
     found.records = {
         "regions": [
@@ -93,7 +93,7 @@ def probe_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
         for name in approaches:
             cells = [shown(known.get((name, column, source))) for source in sources]
             rows.append([NAMES.get(name, name), column, f"{len(classes)}", f"{chance:.2f}", *cells,
-                         _difference(pairs.get(name))])  # fmt: skip
+                         in_points(pairs.get(name))])  # fmt: skip
         records += [
             {"approach": key[0], "column": column, "source": key[2], "chance": chance, **estimate_record(e)}
             for key, e in known.items()
@@ -101,7 +101,8 @@ def probe_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
         found.sentences.append(_read(column, approaches, known, pairs, chance))
     if rows:
         head = ["approach", "column", "groups", "chance", *sources, f"{FEATURES} minus {CLASS}"]
-        found.grids = [Grid("Balanced accuracy of the probe, by what it reads from", head, rows, 2)]
+        caption = "Balanced accuracy of the probe, by what it reads from; the difference in points of a hundred"
+        found.grids = [Grid(caption, head, rows, 2)]
     found.brief = found.sentences
     found.records = {"probe": records}
     return found
@@ -178,13 +179,6 @@ def _read(
         parts.append(f"{NAMES.get(name, name)} {shown(own)}{'' if more else ' (no more than the class alone tells)'}")
     what = f"{column} ({MEANING[column]})" if column in MEANING else column
     return f"{what} is read from features with a balanced accuracy (chance is {chance:.2f}) of: {', '.join(parts)}."
-
-
-def _difference(pair: Pair | None) -> str:
-    if pair is None or pair.difference is None:
-        return "-"
-    text = figure(Stat(pair.difference, None, 1, pair.low, pair.high), signed=True)
-    return text if pair.p_holm is None else f"{text}, p {p_value(pair.p_holm)}"
 
 
 def _order(groups: Mapping[tuple[str, ...], object], at: int) -> list[str]:

@@ -8,9 +8,9 @@ from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
 from vitlab.explain.image_scores import Line, by_run, corrected, difference, mean_score, scored_images
-from vitlab.report.findings import Findings, Grid, estimate_record, pair_record, shown
+from vitlab.report.findings import Findings, Grid, estimate_record, in_points, pair_record, shown
 from vitlab.report.summary import NAMES
-from vitlab.report.words import listed, p_value, points
+from vitlab.report.words import listed, points
 
 SCORE_NAMES = {
     "pointing": "pointing game",
@@ -82,7 +82,7 @@ def score_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
         Grid(
             "Difference to the best control, in points of a hundred, with p after Holm's correction",
             ["approach", "method", *head],
-            [[*_names(key), *(_difference(against.get((s, key)), control=True) for s in scores)] for key in maps],
+            [[*_names(key), *(_against(against.get((s, key))) for s in scores)] for key in maps],
             2,
         ),
         Grid(
@@ -94,7 +94,7 @@ def score_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
         ),
     ]  # fmt: skip
     if between:
-        cells = {(score, method, pair.a, pair.b): _difference(pair) for score, method, pair in between}
+        cells = {(score, method, pair.a, pair.b): in_points(pair) for score, method, pair in between}
         rows = [
             [METHOD_NAMES.get(method, method), f"{a} minus {b}", *(cells.get((s, method, a, b), "-") for s in scores)]
             for method, a, b in dict.fromkeys(key[1:] for key in cells)
@@ -201,9 +201,5 @@ def _cell(estimate: Estimate | None, pair: Pair | None, score: str) -> str:
     return shown(estimate) + ("" if pair is None or _beats(pair, score) else " *")
 
 
-def _difference(pair: Pair | None, *, control: bool = False) -> str:
-    if pair is None or pair.difference is None:
-        return "-"
-    text = points(pair.difference, pair.low, pair.high).replace(" points", "")
-    text += f", p {p_value(pair.p_holm)}" if pair.p_holm is not None else ""
-    return f"{text} ({pair.b})" if control else text
+def _against(pair: Pair | None) -> str:
+    return in_points(pair) + (f" ({pair.b})" if pair is not None and pair.difference is not None else "")

@@ -13,21 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCORES = ("pointing", "energy", "auprc", "iou")
-# Zhang et al. 2018 count a hit up to 15 pixels beside the object, on photographs of about 500 pixels. Of a lesion that
-# is a few pixels wide on a square of 64, such a margin would be most of the target, so that there is none here unless
-# it is asked for; without it random maps hit as often as the lesion is large.
-TOLERANCE = 0.0
 
 
-def score_maps(
-    maps: NDArray[Any], masks: NDArray[np.bool_], *, tolerance: float = TOLERANCE
-) -> dict[str, NDArray[np.float64]]:
+def score_maps(maps: NDArray[Any], masks: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
     """Score maps against masks.
 
     Args:
         maps: (N, H, W), at least 0, bigger is more important.
         masks: (N, H, W), empty where there is none.
-        tolerance: Of the pointing game, in pixels.
 
     Returns:
         Each of `SCORES`, (N,); nan without a mask.
@@ -35,7 +28,7 @@ def score_maps(
     there = masks.any((1, 2))
     kept, own = maps[there], masks[there]
     values = {
-        "pointing": pointing_game(kept, own, tolerance=tolerance),
+        "pointing": pointing_game(kept, own),
         "energy": energy_inside(kept, own),
         "auprc": pixel_auprc(kept, own),
         "iou": iou_at_area(kept, own),
@@ -46,20 +39,17 @@ def score_maps(
     return found
 
 
-def pointing_game(maps: NDArray[Any], masks: NDArray[np.bool_], *, tolerance: float = TOLERANCE) -> NDArray[np.float64]:
+def pointing_game(maps: NDArray[Any], masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return whether the map's largest pixel is on the mask, (N,); of several largest, the share that is.
 
-    Zhang et al. 2018, "Top-down Neural Attention by Excitation Backprop".
+    Zhang et al. 2018, "Top-down Neural Attention by Excitation Backprop", who count a hit up to 15 pixels beside the
+    object, on photographs of about 500 pixels. Of a lesion that is a few pixels wide on a square of 64, such a margin
+    would be most of the target; without it random maps hit as often as the lesion is large.
 
     Args:
         maps: (N, H, W).
         masks: (N, H, W), none empty.
-        tolerance: Pixels beside the mask that still count.
     """
-    if tolerance > 0:
-        from scipy.ndimage import distance_transform_edt
-
-        masks = np.array([distance_transform_edt(~mask) <= tolerance for mask in masks]).reshape(masks.shape)
     values, hit = _flat(maps), masks.reshape(len(masks), math.prod(masks.shape[1:]))
     top = values == values.max(1, keepdims=True)
     found: NDArray[np.float64] = (top & hit).sum(1) / top.sum(1)

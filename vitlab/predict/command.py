@@ -11,16 +11,18 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
+from PIL import Image
 
 from vitlab.atomic import check_writable, replacing_all
 from vitlab.data.datamodule import ImageDataModule
+from vitlab.data.sources.volumes import MIN_HEAD, head_shares
 from vitlab.evaluate.results import read_results
 from vitlab.explain.loaded import Loaded, load_model, load_run
 from vitlab.explain.ood import NAME, OutOfDistribution, ood_of, saved_ood
-from vitlab.explain.saliency.maps import methods_for, saliency_maps
+from vitlab.explain.page.pictures import draw_image, overlay
+from vitlab.explain.saliency.maps import saliency_maps, shown_method
 from vitlab.mistakes import one_line_parser
-from vitlab.predict.images import Files
-from vitlab.predict.overlay import write_overlay
+from vitlab.predict.images import Files, as_trained
 from vitlab.predict.tables import Answers, write_images, write_volumes
 
 TABLES = ("predictions.csv", "volumes.csv")
@@ -44,10 +46,10 @@ def main(args: list[str]) -> int:
     """
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     settings = _settings(args)
-    source = Files(settings.images)
-    out = settings.out if settings.out is not None else Path("predictions") / source.name
+    out = settings.out if settings.out is not None else Path("predictions") / settings.images.resolve().name
     _check_out(out, settings.images)
     model, config = _model_of(settings.ckpt_path)
+    source = Files(settings.images, **as_trained(config["data"]["source"]))
     folder = settings.ckpt_path.absolute().parents[1]
     with tempfile.TemporaryDirectory(prefix="vitlab-predict-") as kept:  # images of patients stay in no cache
         facts = {name: config["data"][name] for name in ("image_size", "channels", "fit") if name in config["data"]}
@@ -56,8 +58,8 @@ def main(args: list[str]) -> int:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         run = Loaded(folder, read_results(folder) or {}, model.to(device), data, device)
         rows = data.rows("")
-        answers, maps = _ask(run, rows, _detector(folder, settings.ckpt_path), explain=settings.explain)
-    _write(answers, maps, out)
+        answers = _ask(run, rows, _detector(folder, settings.ckpt_path), explain=settings.explain)
+        _write(answers, run, rows, out)
     _tell(answers, out, left_out=len(data.cache.failures))
     return 0
 
@@ -138,43 +140,57 @@ def _detector(folder: Path, checkpoint: Path) -> OutOfDistribution | None:
         return None
 
 
-def _ask(
-    run: Loaded, rows: NDArray[np.int64], detector: OutOfDistribution | None, *, explain: bool
-) -> tuple[Answers, NDArray[np.float32] | None]:
-    """Return what the model says of the images, and where it looks."""
-    parts = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    probs = np.concatenate([run.probabilities(run.images(part)) for part in parts])
-    unlike = None if detector is None else np.concatenate([detector.scores(run, run.images(part)) for part in parts])
-    maps = None
-    if explain:
-        maps = saliency_maps(run, rows, methods_for(run)[0])
-    answers = Answers(
+def _ask(run: Loaded, rows: NDArray[np.int64], detector: OutOfDistribution | None, *, explain: bool) -> Answers:
+    """Return what the model says of the images."""
+    probs, unlike, heads = [], [], []
+    for start in range(0, len(rows), _BATCH):
+        images = run.images(rows[start : start + _BATCH])
+        probs.append(run.probabilities(images))
+        heads.append(head_shares(images.amax(1).cpu().numpy()) >= MIN_HEAD)
+        if detector is not None:
+            unlike.append(detector.scores(run, images))
+    return Answers(
         manifest=run.data.manifest.where(rows),
-        images=np.array(run.data.cache.images[rows]),
+        heads=np.concatenate(heads),
         classes=run.classes,
-        probs=probs,
-        unlike=unlike,
+        probs=np.concatenate(probs),
+        unlike=np.concatenate(unlike) if unlike else None,
         threshold=np.inf if detector is None else detector.threshold,
-        saliency=None if maps is None else [f"{SALIENCY}/{number:06d}.png" for number in range(len(rows))],
+        saliency=[f"{SALIENCY}/{number:06d}.png" for number in range(len(rows))] if explain else None,
     )
-    return answers, maps
 
 
-def _write(answers: Answers, maps: NDArray[np.float32] | None, out: Path) -> None:
+def _write(answers: Answers, run: Loaded, rows: NDArray[np.int64], out: Path) -> None:
     """Write tables and pictures, all or none of them."""
     with replacing_all(out, TABLES, "--out") as (images, volumes):
         write_images(answers, images)
         write_volumes(answers, volumes)
-        if maps is None:
+        if answers.saliency is None:
             shutil.rmtree(out / SALIENCY, ignore_errors=True)  # of another time
             return
         with tempfile.TemporaryDirectory(dir=out, prefix=".saliency-") as folder:
             fresh = Path(folder) / SALIENCY
             fresh.mkdir()
-            for image, saliency, name in zip(answers.images, maps, answers.saliency or (), strict=True):
-                write_overlay(image, saliency, fresh / Path(name).name)
+            method = shown_method(run)
+            for start in range(0, len(rows), _BATCH):
+                part = slice(start, start + _BATCH)
+                maps = saliency_maps(run, rows[part], method)
+                for row, saliency, name in zip(rows[part], maps, answers.saliency[part], strict=True):
+                    write_overlay(run.data.cache.images[row], saliency, fresh / Path(name).name)
             shutil.rmtree(out / SALIENCY, ignore_errors=True)
             fresh.rename(out / SALIENCY)
+
+
+def write_overlay(image: NDArray[np.uint8], saliency: NDArray[np.float32], path: Path) -> None:
+    """Write an image, and beside it the same image under its saliency, as the pages of `explain` draw them.
+
+    Args:
+        image: uint8 (C, H, W).
+        saliency: (H, W), at least 0.
+        path: The PNG.
+    """
+    picture = draw_image(image)
+    Image.fromarray(np.concatenate([picture, overlay(picture, saliency)], axis=1)).save(path, "PNG")
 
 
 def _tell(answers: Answers, out: Path, left_out: int) -> None:

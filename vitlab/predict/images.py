@@ -2,36 +2,42 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vitlab.data.decode import Decoded, open_image
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Dicom, Nifti, Source
-from vitlab.data.sources.dicom import looks_like_dicom
+from vitlab.data.sources.dicom_headers import looks_like_dicom
 from vitlab.data.sources.folder import SUFFIXES
 from vitlab.data.sources.labels import files_below
 from vitlab.data.sources.nifti import SUFFIXES as NIFTI_SUFFIXES
+from vitlab.data.sources.nifti import Axis
+from vitlab.data.sources.volumes import Window
 
 _TAKEN = ("path", "patient_id", "volume")
 
 
 class Files(Source):
-    """All images of a folder and the folders in it: pictures, axial slices of NIfTI volumes, frames of DICOM files.
+    """All images of a folder and the folders in it: pictures, slices of NIfTI volumes, frames of DICOM files.
 
     DICOM patients are hashes, and paths that would name one too, as `Dicom` says. Links out of the folder are not
     followed.
 
     Args:
-        root: The folder.
+        root: The folder; relative to the working folder.
+        window: Values of volumes and DICOM files that become black and white, as in `Nifti`.
+        axis: Which way slices of volumes lie.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, window: Window | None = None, axis: Axis = "axial") -> None:
         if not root.exists():
             raise FileNotFoundError(f"there is no {root}: give --images the folder of your images")
         if not root.is_dir():
             raise ValueError(f"--images {root} is a file: give the folder that it is in")
-        self.root, self.name = root, root.resolve().name
+        self.root, self.name = root.absolute(), root.resolve().name  # a source would look in $VITLAB_DATA first
+        self.window, self.axis = window, axis
         self._of: dict[str, Source] = {}  # which source a path is from; pictures have none
 
     def manifest(self) -> Manifest:
@@ -47,8 +53,9 @@ class Files(Source):
         dicom = [path for path in rest if looks_like_dicom(self.root / path)]
         columns: dict[str, list[str]] = {"path": pictures, "patient_id": [""] * len(pictures)}
         columns["volume"] = [""] * len(pictures)
-        found = [Nifti(str(self.root), keep="all")] if volumes else []
-        for source in (*found, *([Dicom(str(self.root))] if dicom else [])):
+        found: list[Source] = [Nifti(str(self.root), axis=self.axis, keep="all", window=self.window)] if volumes else []
+        found += [Dicom(str(self.root), window=self.window)] if dicom else []
+        for source in found:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of patients, whom only splits would need, and of links once more
                 manifest = source.manifest()
@@ -73,6 +80,14 @@ class Files(Source):
             source.close()
 
 
-def slice_of(path: str, volume: str) -> str:
-    """Return the number of a slice or frame in its file, "" for a picture."""
-    return path.rpartition("#")[2].rpartition("/")[2] if volume else ""
+def as_trained(source: dict[str, Any]) -> dict[str, Any]:
+    """Return the window and axis that a model knows, for `Files`: through others it would see other pictures.
+
+    Args:
+        source: What the config.yaml of its run has under `data.source`.
+    """
+    kind, settings = str(source.get("class_path", "")).rpartition(".")[2], source.get("init_args") or {}
+    if kind not in (Nifti.__name__, Dicom.__name__):
+        return {}
+    found = {"axis": settings["axis"]} if settings.get("axis") else {}
+    return {**found, "window": tuple(settings["window"])} if settings.get("window") else found

@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.data.manifest import Manifest
-from vitlab.data.sources.volumes import head_shares
-from vitlab.predict.images import slice_of
+from vitlab.data.sources.volumes import split_member
 
 UNLIKE = "unlike the training images"
-MIN_HEAD = 0.1  # share of a slice's pixels that counts as a head, as in `Nifti`
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
 
 
@@ -27,7 +25,7 @@ class Answers:
 
     Args:
         manifest: Of the N images, with the column volume.
-        images: uint8 (N, C, H, W).
+        heads: (N,) whether a head is in the image.
         classes: K names.
         probs: (N, K).
         unlike: (N,) out-of-distribution score; None where there is none.
@@ -36,7 +34,7 @@ class Answers:
     """
 
     manifest: Manifest
-    images: NDArray[np.uint8]
+    heads: NDArray[np.bool_]
     classes: list[str]
     probs: NDArray[np.float64]
     unlike: NDArray[np.float64] | None
@@ -51,7 +49,7 @@ def write_images(answers: Answers, path: Path) -> None:
     rows = []
     for row in range(len(table)):
         volume = table.column("volume")[row]
-        facts = [table.path[row], slice_of(table.path[row], volume), volume, table.patient_id[row]]
+        facts = [table.path[row], split_member(table.path[row])[1] if volume else "", volume, table.patient_id[row]]
         warned = answers.unlike is not None and answers.unlike[row] > answers.threshold
         unlike = None if answers.unlike is None else answers.unlike[row]
         shown = [] if answers.saliency is None else [answers.saliency[row]]
@@ -67,13 +65,13 @@ def write_volumes(answers: Answers, path: Path) -> None:
     names = _names(answers, "volume", "patient_id", "slices", "slices_with_head")
     volume = answers.manifest.column("volume")
     rows = []
-    heads = head_shares(answers.images.max(1)) >= MIN_HEAD
     for name in dict.fromkeys(volume[volume != ""]):
         inside = np.flatnonzero(volume == name)
-        used = inside[heads[inside]] if heads[inside].any() else inside
+        heads = answers.heads[inside]
+        used = inside[heads] if heads.any() else inside
         unlike = None if answers.unlike is None else answers.unlike[used]
         warned = unlike is not None and (unlike > answers.threshold).mean() > 0.5
-        facts = [name, answers.manifest.patient_id[inside[0]], len(inside), int(heads[inside].sum())]
+        facts = [name, answers.manifest.patient_id[inside[0]], len(inside), int(heads.sum())]
         mean = None if unlike is None else float(unlike.mean())
         rows.append([*facts, *_said(answers, answers.probs[used].mean(0), mean, bool(warned))])
     _write(path, [names, *rows])

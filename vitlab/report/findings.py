@@ -12,7 +12,7 @@ from vitlab.evaluate.paired import Pair
 from vitlab.report.markup import Markup, join, table, tag
 from vitlab.report.rows import Stat
 from vitlab.report.runs import RESULTS
-from vitlab.report.words import figure
+from vitlab.report.words import figure, p_value, points
 
 FOLDER = "explain"  # of a study
 JSON, MARKDOWN = "explain.json", "explain.md"  # in it
@@ -124,7 +124,15 @@ def shown(found: Estimate | None) -> str:
     """Write an estimate as 0.869 [0.84, 0.90]; a dash without one."""
     if found is None:
         return "-"
-    return figure(Stat(found.mean, found.sd, found.n_runs, found.low, found.high, found.n_patients, found.n_images))
+    return figure(Stat.of_estimate(found))
+
+
+def in_points(pair: Pair | None) -> str:
+    """Write a difference in points of a hundred, with its corrected p: +4.1 [1.2, 7.0], p .012; a dash without one."""
+    if pair is None or pair.difference is None:
+        return "-"
+    text = points(pair.difference, pair.low, pair.high).replace(" points", "")
+    return text if pair.p_holm is None else f"{text}, p {p_value(pair.p_holm)}"
 
 
 def estimate_record(found: Estimate) -> dict[str, Any]:

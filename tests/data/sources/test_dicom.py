@@ -142,6 +142,37 @@ def test_a_series_is_in_order_and_a_patient_in_hashes(tmp_path, monkeypatch):
     assert not set(Dicom(str(tmp_path / "in")).manifest().patient_id) & set(manifest.patient_id)
 
 
+def test_slices_of_nobody_stay_together_by_study(tmp_path):
+    studies = {"a": generate_uid(), "b": generate_uid(), "c": ""}
+    for name, study in studies.items():
+        for number, patient in ((1, ""), (2, "ANONYMOUS")):
+            uids = {"StudyInstanceUID": study, "SeriesInstanceUID": generate_uid()} if study else {}
+            write(tmp_path / "glioma" / name / f"{number}.dcm", RAMP, PatientID=patient, **uids)
+    with pytest.warns(UserWarning, match="6 files have no PatientID"):
+        manifest = Dicom(str(tmp_path)).manifest()
+    first, second, third = manifest.patient_id.reshape(3, 2).tolist()
+    assert first[0] == first[1] != second[0] == second[1] != "" and third == ["", ""]
+    assert studies["a"] not in first[0]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("li_wu", "Li^Wu"), ("OBrien", "O'Brien^Al"), ("Mary-Ann", "Doe^Mary Ann"), ("mueller jose", "Doe^Jos\u00e9"),
+     ("MRN-0042", "Doe^Jane")],
+)  # fmt: skip
+def test_paths_that_name_a_patient_are_replaced(tmp_path, folder, name):
+    header = {"PatientName": name, "PatientID": "MRN 0042", "SpecificCharacterSet": "ISO_IR 192"}
+    write(tmp_path / "glioma" / folder / "1.dcm", RAMP, **header)
+    (tmp_path / "glioma" / folder / "2.dcm").write_text("damaged")
+    write(tmp_path / "glioma" / "plain" / "alibi.dcm", RAMP, **header)
+    source = Dicom(str(tmp_path))
+    manifest = source.manifest()
+    assert not any(folder in path for path in manifest.path) and "glioma/plain/alibi.dcm#0" in manifest.path.tolist()
+    assert manifest.label.tolist() == ["glioma"] * 3
+    with pytest.raises(ValueError, match="not a DICOM image"):
+        source.decode(manifest.path[-1])
+
+
 @pytest.mark.parametrize("key", ["path", "series", "patient_id"])
 def test_a_table_labels_files_series_or_patients(tmp_path, key):
     uid = {"a": generate_uid(), "b": generate_uid()}

@@ -106,6 +106,21 @@ def test_masks_patients_and_labels(tmp_path):
     assert set(named.patient_id) == {"ses-2", "P7"}
 
 
+def test_a_mask_that_cannot_be_read_costs_no_slice(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a/x.nii", "a/y.nii"):
+        write(tmp_path / name, head(rng))
+    (tmp_path / "a" / "x_mask.nii").write_text("no volume")
+    (tmp_path / "labels.csv").write_text("path,label,mask_path\na/x.nii,glioma,\na/y.nii,glioma,a/lost.nii\n")
+    with pytest.warns(UserWarning, match=r"2 masks of .* count as none, e\.g\. a/x_mask\.nii \("):
+        manifest = Nifti(str(tmp_path), labels="labels.csv").manifest()
+    assert [int(path.rpartition("/")[2]) for path in manifest.path] == [*range(2, 8)] * 2
+    assert set(manifest.mask_path) == {""}
+    write(tmp_path / "a" / "x_mask.nii", np.ones((20, 24, 9), np.uint8))
+    with pytest.raises(ValueError, match=r"has 9 slices and a/x\.nii has 10"):
+        Nifti(str(tmp_path)).manifest()
+
+
 def test_a_table_labels_volumes_or_folders(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("p1/t1.nii", "p1/t2.nii", "p2/t1.nii", "lost.nii"):

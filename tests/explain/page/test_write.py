@@ -21,7 +21,7 @@ def test_every_case_has_a_card_and_a_page(pages, shown, browse):
     assert names == [f"{number:04d}.html" for number in range(1, len(shown.order) + 1)]
     assert not any("P0" in path.name for path in (pages / "cases").iterdir())  # a file name tells no patient
     with browse(pages / "index.html", pages) as page:
-        titles = page.locator(".card h3").all_inner_texts()
+        titles = page.locator(".card h3").all_text_contents()  # inner text waits for a card to be drawn
         assert titles == [shown.cases[place].name for place in shown.order]
         assert "30 patients of the test set" in page.locator(".facts").inner_text()
         for one in shown.lists:

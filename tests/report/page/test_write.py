@@ -15,7 +15,7 @@ from vitlab.report.table import main
 
 SECTIONS = [
     "answer", "scores", "curves", "labels", "pairs", "confusion", "reliability", "roc", "gaps", "robustness", "cost",
-    "groups", "features", "runs", "protocol", "versions", "reproduce",
+    "groups", "features", "looks", "runs", "protocol", "versions", "reproduce",
 ]  # fmt: skip
 PICTURED = SECTIONS[1:13]
 
@@ -29,7 +29,7 @@ def test_every_section_is_there_in_order(report, opened):
             assert (pictures > 0) == (section in PICTURED), section
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
         assert len(ids) == len(set(ids))
-        assert page.locator("#main .none").count() == 0
+        assert page.locator("#main section:not(#looks) .none").count() == 0
         assert "better" in page.locator("#answer").inner_text() or "chance" in page.locator("#answer").inner_text()
 
 
@@ -223,7 +223,7 @@ def test_runs_that_left_nothing_but_results(make_study, tmp_path, opened):
     with opened(out.as_uri()) as page:
         assert page.locator("section").evaluate_all("all => all.map(one => one.id)") == SECTIONS
         none = {s for s in SECTIONS if page.locator(f"#{s} .none").count()}
-        assert none == set(SECTIONS[2:13]) - {"cost"}
+        assert none == set(SECTIONS[2:14]) - {"cost"}
         assert "None" not in page.locator("main").inner_text().replace("None of", "")
 
 

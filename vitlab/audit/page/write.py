@@ -2,7 +2,6 @@
 
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from numpy.typing import NDArray
@@ -20,8 +19,8 @@ from vitlab.audit.page.leaks import (
     worth_section,
 )
 from vitlab.audit.page.pictures import Pictures, choose_pairs, page_data
-from vitlab.report.look import look, policy
-from vitlab.report.markup import Markup, join, tag, text
+from vitlab.report.look import page
+from vitlab.report.markup import Markup, join, tag
 
 
 def write_page(
@@ -61,18 +60,22 @@ def write_page(
     }
     filled = [(identity, title, body) for identity, (title, body) in sections.items() if body is not None]
     links = [tag("li", tag("a", title, href=f"#{identity}")) for identity, title, _ in filled]
-    style, script = look() + _part("page.css"), _part("page.js")
-    page = Template(_part("page.html")).substitute(
-        policy=policy(style, script),
-        title=text(f"Audit of {report['data']}"),
-        style=style,
-        header=join([_header(report), tag("nav", tag("ul", *links), aria_label="Sections")]),
-        main=join(body for _, _, body in filled),
-        footer=_footer(report),
-        data=page_data(shown, images, pictures, paths=paths, labels=labels, splits=splits),
-        script=script,
-    )
-    write_text(path, page)
+    data = page_data(shown, images, pictures, paths=paths, labels=labels, splits=splits)
+    whole = page(
+        "vitlab audit",
+        f"Audit of {report['data']}",
+        "findings",
+        join([_header(report), tag("nav", tag("ul", *links), aria_label="Sections")]),
+        join(body for _, _, body in filled),
+        _footer(report),
+        style=_part("page.css"),
+        script=_part("page.js"),
+        rest=join([
+            tag("dialog", id="enlarged", aria_label="Pair, enlarged"),
+            tag("script", Markup(data), type="application/json", id="data"),
+        ]),
+    )  # fmt: skip
+    write_text(path, whole)
 
 
 def _header(report: dict[str, Any]) -> Markup:

@@ -1,17 +1,11 @@
 """Dicom: a folder tree of DICOM files, sorted into series, with patients from their headers.
 
-Pixel values, windows and frames are read in `vitlab.data.sources.dicom_pixels`.
+Headers are read in `vitlab.data.sources.dicom_headers`; pixel values, windows and frames in `dicom_pixels`.
 """
 
-import hashlib
-import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +13,19 @@ from numpy.typing import NDArray
 from vitlab.data.manifest import Manifest
 from vitlab.data.patients import read_ids
 from vitlab.data.sources.base import Source, resolve_folder
+from vitlab.data.sources.dicom_headers import Header, in_order, pseudonym, read_headers
 from vitlab.data.sources.dicom_pixels import read_dicom
 from vitlab.data.sources.labels import LabelTable, files_below, of_folders
-from vitlab.data.sources.volumes import Shelf, Window, check_window
-
-SUFFIXES = (".dcm", ".dicom", ".ima")
-_TAGS = (
-    "PatientID", "PatientName", "SeriesInstanceUID", "SeriesDescription", "SOPInstanceUID", "InstanceNumber",
-    "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames", "Rows",
-)  # fmt: skip
-_LEAST = 3  # letters of a name or id that may be found in a path by chance
+from vitlab.data.sources.volumes import Shelf, Window, check_window, split_member
 
 
 class Dicom(Source):
     """Images of DICOM files in any folders below root, sorted by series and position.
 
-    Folders: `root/<class>/...` or `root/<split>/<class>/...`. The patient is the header's PatientID. Gray values follow
-    the header: rescale, window (VOI), MONOCHROME1, palettes; all frames of a file are taken. The patient's name is
-    never copied; a path that holds it, or the id, is replaced by hashes of patient and image.
+    Folders: `root/<class>/...` or `root/<split>/<class>/...`. The patient is the header's PatientID; where it names
+    nobody, the study stands in, so that slices of one head stay on one side of a split. Gray values follow the header:
+    rescale, window (VOI), MONOCHROME1, palettes; all frames of a file are taken. The patient's name is never copied; a
+    path that holds it, or the id, is replaced by hashes of patient and image, as is that of a damaged file beside it.
 
     data: {source: {class_path: Dicom, init_args: {root: clinic, labels: labels.csv, series: T1.*}}, image_size: 128}
 
@@ -91,8 +80,9 @@ class Dicom(Source):
         table = LabelTable(self.root / self.labels, self.root, keys) if self.labels is not None else None
         ids, remarks = read_ids([header.patient for header in headers])
         if self.anonymise:  # what is said of ids would show them
-            nobody = sum(1 for header, final in zip(headers, ids, strict=True) if header.patient and not final)
-            remarks = [f"{nobody} images have a PatientID that names nobody: it counts as missing"] if nobody else []
+            remarks = []
+        if nobody := ids.count(""):
+            remarks.append(f"{nobody} files have no PatientID that names somebody: their study counts as the patient")
         for remark in remarks:
             warnings.warn(f"{self.root}: {remark}", stacklevel=2)
         columns: dict[str, list[str]] = {
@@ -112,15 +102,17 @@ class Dicom(Source):
                     continue
                 own = {
                     "path": f"{self._path(header)}#{self.member}{frame}",
-                    "patient_id": pseudonym(patient) if self.anonymise else patient,
+                    "patient_id": (pseudonym(patient) if self.anonymise else patient) or pseudonym(header.study, "s"),
                     "volume": pseudonym(series, "s"),
                 }
                 for name, column in columns.items():
                     column.append((facts | own).get(name, ""))
+        hidden = {header.path.rpartition("/")[0] for header in headers if header.names_patient}
         for path in broken:
+            shown = self._alias(path, pseudonym(path, "i")) if path.rpartition("/")[0] in hidden else path
             facts = (table.find(path=path, series="", patient_id="") if table is not None else of_folders(path)) or {}
             for name, column in columns.items():
-                column.append((facts | {"path": f"{path}#{self.member}0", "patient_id": ""}).get(name, ""))
+                column.append((facts | {"path": f"{shown}#{self.member}0", "patient_id": ""}).get(name, ""))
         if table is not None:
             table.warn_unused()
         if unlabelled:
@@ -131,130 +123,28 @@ class Dicom(Source):
 
     def decode(self, path: str) -> NDArray[np.uint8]:
         """Return the image, uint8 (H, W) or (H, W, 3), its pixels square."""
-        file, _, member = path.rpartition("#")
-        return self._files.get(file).picture(int(member.rpartition("/")[2]))
+        file, number = split_member(path)
+        return self._files.get(file).picture(number)
 
     def close(self) -> None:
         """Free the images."""
         self._files.clear()
 
-    def _facts(self, table: LabelTable | None, header: "Header") -> dict[str, str] | None:
+    def _facts(self, table: LabelTable | None, header: Header) -> dict[str, str] | None:
         if table is None:
             return of_folders(header.path)
         found = table.find(path=header.path, series=header.series, patient_id=header.patient)
         # patient and mask are the header's and none: a table's own id would split one person in two
         return None if found is None else {key: found[key] for key in ("label", "split", "fold") if key in found}
 
-    def _path(self, header: "Header") -> str:
-        if not (self.anonymise and header.names_patient):
+    def _path(self, header: Header) -> str:
+        if not header.names_patient:
             return header.path
-        path = f"{pseudonym(header.patient)}/{pseudonym(header.instance or header.path, 'i')}.dcm"
-        self._real[path] = header.path
-        return path
+        return self._alias(header.path, f"{pseudonym(header.patient)}/{pseudonym(header.instance or header.path, 'i')}")
 
-
-@dataclass(frozen=True)
-class Header:
-    """What sorting needs of a file; the patient's name is not kept.
-
-    Args:
-        path: Relative to the folder that was read.
-        patient: PatientID as it stands there.
-        series: SeriesInstanceUID, the file's folder where there is none.
-        description: SeriesDescription.
-        instance: SOPInstanceUID.
-        place: What slices of a series are sorted by: mm along their normal, then InstanceNumber.
-        frames: Images in the file.
-        names_patient: Whether the path holds the patient's name or id.
-    """
-
-    path: str
-    patient: str
-    series: str
-    description: str
-    instance: str
-    place: tuple[float, int]
-    frames: int
-    names_patient: bool
-
-
-def read_headers(root: Path, paths: Iterable[str]) -> tuple[list[Header], list[str]]:
-    """Read the headers of files that are DICOM images, not their pixels.
-
-    Returns:
-        The headers, and the files that claim to be DICOM and cannot be read. Others, and DICOM without pixels
-        (directories, reports), are passed over.
-    """
-    headers, broken = [], []
-    for path in paths:
-        if not looks_like_dicom(root / path):
-            continue
-        try:
-            header = _read_header(root / path, path)
-        except Exception:  # pydicom raises KeyError, ValueError, struct.error and its own kinds
-            broken.append(path)
-            continue
-        if header is not None:
-            headers.append(header)
-        elif not _has_preamble(root / path):
-            broken.append(path)
-    return headers, broken
-
-
-def looks_like_dicom(path: Path) -> bool:
-    """Say whether a file claims to be DICOM, by its name or its first bytes."""
-    return path.name.lower().endswith(SUFFIXES) or _has_preamble(path)
-
-
-def in_order(stack: list[tuple[Header, str]]) -> list[tuple[Header, str]]:
-    """Return the files of a series by their place."""
-    return sorted(stack, key=lambda item: (item[0].place, item[0].path))
-
-
-def pseudonym(name: str, kind: str = "p") -> str:
-    """Return a hash that stands for an id, with $VITLAB_SALT as its key; "" for ""."""
-    if not name:
-        return ""
-    key = hashlib.sha256(os.environ.get("VITLAB_SALT", "").encode()).digest()
-    return kind + hashlib.blake2b(name.encode(errors="surrogateescape"), key=key, digest_size=8).hexdigest()
-
-
-def _has_preamble(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return path.is_file() and file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def _read_header(file: Path, path: str) -> Header | None:
-    """Return the header of a DICOM image, or None of a file that is none."""
-    import pydicom
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that the standard forbids and everyone writes
-        found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
-        if "Rows" not in found:
-            return None
-        patient = str(found.get("PatientID") or "").strip()
-        words = [*re.split(r"[\^\s=,]+", str(found.get("PatientName") or "")), patient]
-        lower = path.casefold()
-        return Header(
-            path=path,
-            patient=patient,
-            series=str(found.get("SeriesInstanceUID") or path.rpartition("/")[0] or path),
-            description=str(found.get("SeriesDescription") or ""),
-            instance=str(found.get("SOPInstanceUID") or ""),
-            place=_place(found),
-            frames=max(1, int(found.get("NumberOfFrames") or 1)),
-            names_patient=any(len(word) >= _LEAST and word.casefold() in lower for word in words),
-        )
-
-
-def _place(header: Any) -> tuple[float, int]:
-    number = int(header.get("InstanceNumber") or 0)
-    position, orientation = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-    if not position or not orientation or len(position) != 3 or len(orientation) != 6:
-        return 0.0, number
-    across, down = np.array(orientation, float).reshape(2, 3)
-    return round(float(np.cross(across, down) @ np.array(position, float)), 3), number
+    def _alias(self, path: str, alias: str) -> str:
+        """Return what stands for a path that names a patient."""
+        if not self.anonymise:
+            return path
+        self._real[f"{alias}.dcm"] = path
+        return f"{alias}.dcm"

@@ -8,6 +8,7 @@ import json
 import re
 import warnings
 import zlib
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,7 +23,17 @@ from vitlab.data.manifest import Manifest
 from vitlab.data.patients import read_ids
 from vitlab.data.sources.base import Source, resolve_folder
 from vitlab.data.sources.labels import LabelTable, files_below, of_folders
-from vitlab.data.sources.volumes import MOST_VOXELS, Shelf, Volume, Window, check_window, head_shares, windowed
+from vitlab.data.sources.volumes import (
+    MIN_HEAD,
+    MOST_VOXELS,
+    Shelf,
+    Volume,
+    Window,
+    check_window,
+    head_shares,
+    split_member,
+    windowed,
+)
 
 SUFFIXES = (".nii", ".nii.gz")
 Axis = Literal["axial", "coronal", "sagittal"]
@@ -61,7 +72,7 @@ class Nifti(Source):
         axis: Axis = "axial",
         every: int = 1,
         keep: Literal["all", "head", "mask"] = "head",
-        min_head: float = 0.1,
+        min_head: float = MIN_HEAD,
         window: Window | None = None,
         patient: str = r"(sub-[A-Za-z0-9]+)",
         mask_suffix: str = "_mask",
@@ -88,8 +99,10 @@ class Nifti(Source):
     def manifest(self) -> Manifest:
         """Return the slices by volume; of a volume that cannot be read one, which the cache names with the reason.
 
+        A mask that cannot be read counts as none, with one warning.
+
         Raises:
-            ValueError: There are no volumes, no slice is kept, or a mask leaves the folder.
+            ValueError: There are no volumes, no slice is kept, a mask leaves the folder or has other slices.
         """
         files = [path for path in files_below(self.root) if path.endswith(SUFFIXES)]
         table = LabelTable(self.root / self.labels, self.root, ["path"]) if self.labels is not None else None
@@ -102,7 +115,7 @@ class Nifti(Source):
         columns: dict[str, list[str]] = {
             name: [] for name in ("path", "label", "patient_id", "split", "mask_path", "fold", "volume")
         }
-        unlabelled = []
+        unlabelled, lost = [], []
         memo = _Memo(self.root, self.member)
         for path in volumes:
             facts = table.find(path=path) if table is not None else of_folders(path)
@@ -110,14 +123,19 @@ class Nifti(Source):
                 unlabelled.append(path)
                 continue
             mask = self._checked(facts.get("mask_path") or masks.get(path, ""))
-            kept, masked = self._kept(path, mask, memo)
+            masked, why = self._masked(mask, memo)
+            lost += [f"{mask} ({why})"] if why else []
+            kept = self._kept(path, mask, masked, memo)
             facts = {"patient_id": self._patient(path), "volume": path, **{k: v for k, v in facts.items() if v}}
             for number in kept:
                 member = f"#{self.member}/{number}"
-                own = {"path": path + member, "mask_path": mask + member if number in masked else ""}
+                own = {"path": path + member, "mask_path": mask + member if masked and masked[number] else ""}
                 for name, column in columns.items():
                     column.append((facts | own).get(name, ""))
         memo.write()
+        if lost:
+            what = f"{len(lost)} masks of {self.root} cannot be read and count as none"
+            warnings.warn(f"{what}, e.g. {lost[0]}", stacklevel=2)
         if table is not None:
             table.warn_unused()
         if unlabelled:
@@ -144,8 +162,8 @@ class Nifti(Source):
         self._masks.clear()
 
     def _of(self, shelf: Shelf, path: str) -> NDArray[np.uint8]:
-        file, _, member = path.rpartition("#")
-        return shelf.get(file).picture(int(member.rpartition("/")[2]))
+        file, number = split_member(path)
+        return shelf.get(file).picture(number)
 
     def _mask_of(self, path: str) -> str:
         suffix = next(suffix for suffix in reversed(SUFFIXES) if path.endswith(suffix))
@@ -163,24 +181,34 @@ class Nifti(Source):
             return path.rpartition("/")[2].removesuffix(".gz").removesuffix(".nii")
         return (found[1] if found.re.groups else found[0]) or ""
 
-    def _kept(self, path: str, mask: str, memo: "_Memo") -> tuple[list[int], set[int]]:
-        """Return the slices to take, and which slices have a mask in them."""
+    def _masked(self, mask: str, memo: "_Memo") -> tuple[list[bool], str]:
+        """Return whether each slice of a mask has some of it, none without a mask, and why it cannot be read."""
+        if not mask:
+            return [], ""
+        try:
+            shares = memo.get(mask, lambda: (self._masks.get(mask).slices > 127).mean((1, 2)))
+        except Exception as error:  # nibabel raises its own kinds, OSError, EOFError, zlib.error and ValueError
+            return [], reason(error)
+        return [share > 0 for share in shares], ""
+
+    def _kept(self, path: str, mask: str, masked: list[bool], memo: "_Memo") -> list[int]:
+        """Return the slices of a volume to take.
+
+        Raises:
+            ValueError: Its mask is of another number of slices.
+        """
         try:
             shares = memo.get(path, lambda: head_shares(read_nifti(self.root / path, self.axis, self.window).slices))
-            inside = memo.get(mask, lambda: (self._masks.get(mask).slices > 127).mean((1, 2))) if mask else []
-            if mask and len(inside) != len(shares):
-                raise ValueError(f"{mask} has {len(inside)} slices and {path} has {len(shares)}: give its own mask")
-        except Exception as error:  # nibabel raises its own kinds, OSError, EOFError, zlib.error and ValueError
-            if mask and isinstance(error, ValueError) and str(error).startswith(mask):
-                raise
-            return [0], set()
-        masked = {number for number, share in enumerate(inside) if share > 0}
-        kept = [
-            number
-            for number, share in enumerate(shares)
-            if self.keep == "all" or (share >= self.min_head if self.keep == "head" else number in masked)
-        ]
-        return kept[:: self.every], masked
+        except Exception:  # as for masks; reading the slice will say why
+            return [0]
+        if masked and len(masked) != len(shares):
+            raise ValueError(f"{mask} has {len(masked)} slices and {path} has {len(shares)}: give its own mask")
+        kept = {
+            "all": range(len(shares)),
+            "head": [number for number, share in enumerate(shares) if share >= self.min_head],
+            "mask": [number for number, there in enumerate(masked) if there],
+        }[self.keep]
+        return list(kept[:: self.every])
 
 
 def read_nifti(file: Path, axis: Axis = "axial", window: Window | None = None) -> Volume:
@@ -236,7 +264,7 @@ class _Memo:
             known = json.loads(self.file.read_text(encoding="utf-8"))
             self.known = known if isinstance(known, dict) else {}
 
-    def get(self, path: str, measure: Any) -> list[float]:
+    def get(self, path: str, measure: Callable[[], Iterable[float]]) -> list[float]:
         """Return the shares of a file's slices, measured where they are not known or the file has changed."""
         facts = (self.root / path).stat()
         stamp = f"{facts.st_size}:{facts.st_mtime_ns}"

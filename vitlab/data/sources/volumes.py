@@ -15,6 +15,7 @@ from PIL import Image
 
 # Choices, not measurements. The ends of the window are those that keep single bright voxels from making all else dark.
 PERCENTILES = (0.5, 99.5)
+MIN_HEAD = 0.1  # share of a slice's pixels that are brighter, from which it has a head in it
 HEAD_LEVEL = 0.1  # of the window: noise around a head is darker, tissue brighter
 MOST_VOXELS = 2**28  # 1024 slices of 512 x 512 pixels; a header that claims more is taken for damaged
 MOST_STRETCH = 32  # ratio of a pixel's sides, beyond which its spacing is taken for damaged
@@ -44,6 +45,12 @@ class Volume:
         if not 0 <= number < len(self.slices):
             raise ValueError(f"it has {len(self.slices)} slices, and none of number {number}")
         return square_pixels(self.slices[number], self.spacing)
+
+
+def split_member(path: str) -> tuple[str, int]:
+    """Return the file and the number of the slice or frame in it of a manifest's path, such as a/x.nii#axial/17."""
+    file, _, member = path.rpartition("#")
+    return file, int(member.rpartition("/")[2])
 
 
 def windowed(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:

@@ -1,21 +1,15 @@
 """The page of one case: its slices, what each approach says and looks at, and what it reminds each approach of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from vitlab.explain.cases import Case
 from vitlab.explain.looking import Look
 from vitlab.explain.page.pictures import draw_image, outlined, overlay, strip
-from vitlab.explain.page.shown import BREAK, Shown, judged, page_name
+from vitlab.explain.page.shown import BREAK, SMALL, Shown, cell, judged, page_name
+from vitlab.explain.score_findings import METHOD_NAMES
 from vitlab.report.markup import Markup, join, section, table, tag
-
-SMALL = 96  # px of the pictures of neighbours
-METHODS = {
-    "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "rollout": "attention rollout",
-    "gradient_attention": "gradient-weighted attention", "integrated_gradients": "integrated gradients",
-    "occlusion": "occlusion",
-}  # fmt: skip
 
 
 def case_files(shown: Shown, number: int) -> Iterator[tuple[str, bytes]]:
@@ -52,7 +46,7 @@ def case_header(shown: Shown, number: int) -> Markup:
     return join([
         tag("nav", *links, class_="walk", aria_label="Cases"),
         tag("h1", f"{shown.unit.capitalize()} {case.name}: {case.label}"),
-        tag("p", _facts(shown, case), class_="facts"),
+        tag("p", _facts(shown, place), class_="facts"),
         tag("ul", *why, class_="plain"),
     ])  # fmt: skip
 
@@ -71,9 +65,9 @@ def _looks(shown: Shown, place: int) -> list[tuple[str, Look]]:
     return [(name, looks.cases[place]) for name, looks in shown.looks.items() if place in looks.cases]
 
 
-def _facts(shown: Shown, case: Case) -> str:
-    n = len(case.rows)
-    masked = int(shown.masks[shown.cases.index(case)].any((1, 2)).sum())
+def _facts(shown: Shown, place: int) -> str:
+    n = len(shown.cases[place].rows)
+    masked = int(shown.masks[place].any((1, 2)).sum())
     return f"{n} {'slice' if n == 1 else 'slices'} in the test set, {masked or 'none'} with a mask"
 
 
@@ -99,13 +93,14 @@ def _slices(shown: Shown, case: Case, number: int, looks: list[tuple[str, Look]]
         file = f"{number + 1:04d}-{at + 1:03d}.webp"
         truth = str(case.labels[at])
         words = [tag("b", truth), BREAK, tag("span", str(shown.paths[row]), class_="path")]
-        cells = [_cell(file, shown.side, 0, 1 + len(looks), f"Slice {at + 1}, with the outline of its mask", words)]
+        of, side = 1 + len(looks), shown.side
+        cells = [cell(file, 0, of, side, f"Slice {at + 1}, with the outline of its mask", *words)]
         for column, (name, look) in enumerate(looks, 1):
             said = [name, ": ", judged(look.said[at], truth) if look.said[at] else "not in the test set of this run",
                      BREAK, _probability(case, name, at)]  # fmt: skip
-            cells.append(_cell(file, shown.side, column, 1 + len(looks), f"Where {name} looks in slice {at + 1}", said))
+            cells.append(cell(file, column, of, side, f"Where {name} looks in slice {at + 1}", *said))
         items.append(tag("li", tag("div", *cells, class_="cells")))
-    asked = [f"{name}: {METHODS[look.method]}, seed {look.run.seed}" +
+    asked = [f"{name}: {METHOD_NAMES[look.method]}, seed {look.run.seed}" +
              ("" if look.run.fold is None else f" of fold {look.run.fold}") for name, look in looks]  # fmt: skip
     legend = tag(
         "p",
@@ -131,19 +126,14 @@ def _probability(case: Case, name: str, at: int) -> str:
     return f"{case.classes[int(mean.argmax())]} {mean.max():.2f}, {int(tested.sum())} runs"
 
 
-def _cell(file: str, side: int, at: int, of: int, alt: str, words: Sequence[object]) -> Markup:
-    image = f'<img class="of{of}-{at}" src="{file}" width="{side}" height="{side}" loading="lazy" decoding="async"'
-    return tag("figure", Markup(f'{image} alt="'), alt, Markup('">'), tag("figcaption", *words))
-
-
 def _neighbours(case: Case, number: int, looks: list[tuple[str, Look]]) -> Markup:
     rows = []
     for at, (name, look) in enumerate(looks):
         near = look.neighbours
         cells = [
-            _cell(f"{number + 1:04d}-near{at + 1}.webp", SMALL, column, len(near), f"Training patient {one.name}",
-                  [tag("b", one.label), "" if one.label == case.label else tag("span", " other class", class_="wrong"),
-                   BREAK, f"{one.similarity:.2f}", BREAK, tag("span", one.name, class_="path")])
+            cell(f"{number + 1:04d}-near{at + 1}.webp", column, len(near), SMALL, f"Training patient {one.name}",
+                 tag("b", one.label), "" if one.label == case.label else tag("span", " other class", class_="wrong"),
+                 BREAK, f"{one.similarity:.2f}", BREAK, tag("span", one.name, class_="path"))
             for column, one in enumerate(near)
         ]  # fmt: skip
         same = sum(one.label == case.label for one in near)

@@ -11,17 +11,16 @@ from vitlab.explain.loaded import load_run
 from vitlab.explain.neighbours import Neighbour
 from vitlab.explain.page.index import agreement
 from vitlab.explain.page.pictures import draw_image, strip
-from vitlab.explain.page.shown import BREAK, Shown
+from vitlab.explain.page.shown import BREAK, SMALL, Shown, cell
 from vitlab.explain.pretrained import Before, Reconstruction, before_fine_tuning, reconstruct
 from vitlab.models.mae import MAE
-from vitlab.report.markup import Markup, join, section, table, tag, text
+from vitlab.report.markup import Markup, join, section, table, tag
 from vitlab.report.rows import Stat
 from vitlab.report.runs import Run
 from vitlab.report.words import figure
 
 PATIENTS = 4  # of the draw, whose pictures are shown; figures are of the whole test set
 PICTURES = "pictures"
-SMALL = 96  # px
 
 
 def pretraining_section(shown: Shown, folder: Path, device: str) -> Markup | None:
@@ -37,10 +36,10 @@ def pretraining_section(shown: Shown, folder: Path, device: str) -> Markup | Non
     if not before:
         return None
     (folder / PICTURES).mkdir(exist_ok=True)
-    maes = {found.run.folder: (name, found) for name, found in before.items()}
+    pretrainings = {found.run.folder: found for found in before.values()}
     parts = [_neighbours(shown, folder, before)]
-    for name, found in maes.values():
-        made = _reconstructions(shown, folder, name, found.run, device)
+    for found in pretrainings.values():
+        made = _reconstructions(shown, folder, found, device)
         parts += [made] if made is not None else []
     return section(
         "pretraining", "What pretraining has learnt", f"It saw the training {shown.unit}s only, and no label. The "
@@ -84,7 +83,7 @@ def _pair(
     shown: Shown, place: int, file: str, of: int, both: tuple[Sequence[Neighbour], Sequence[Neighbour]]
 ) -> Markup:
     case = shown.cases[place]
-    own = tag("figure", _image(file, 0, of, "The case"), tag("figcaption", tag("b", case.label), BREAK, case.name))
+    own = cell(f"{PICTURES}/{file}", 0, of, SMALL, "The case", tag("b", case.label), BREAK, case.name)
     parts = [tag("div", own, class_="cells five")]
     at = 1
     for when, near in zip(("Before", "After"), both, strict=True):
@@ -92,21 +91,21 @@ def _pair(
         for one in near:
             other = "" if one.label == case.label else tag("span", " other class", class_="wrong")
             words = [tag("b", one.label), other, BREAK, one.name]
-            image = _image(file, at, of, f"{when}: training {shown.unit} {one.name}")
-            cells.append(tag("figure", image, tag("figcaption", *words)))
+            alt = f"{when}: training {shown.unit} {one.name}"
+            cells.append(cell(f"{PICTURES}/{file}", at, of, SMALL, alt, *words))
             at += 1
         parts += [tag("p", when, class_="note"), tag("div", *cells, class_="cells five")]
     return tag("li", *parts, class_="row")
 
 
-def _reconstructions(shown: Shown, folder: Path, name: str, run: Run, device: str) -> Markup | None:
-    """Return what an MAE makes of hidden patches; None of another pretraining."""
+def _reconstructions(shown: Shown, folder: Path, before: Before, device: str) -> Markup | None:
+    """Return what an MAE makes of hidden patches of cases that it has not seen; None of another pretraining."""
+    run = before.run
     model = load_run(run.folder, device)
     if not isinstance(model.model, MAE):
         return None
-    places = shown.looks[name].spaces[0].places
-    first = _first(shown, places)
-    order = first + [place for place in places if place not in first]
+    first = _first(shown, list(before.nearest))
+    order = first + [place for place in before.nearest if place not in first]
     rows = np.array([shown.cases[place].rows[len(shown.cases[place].rows) // 2] for place in order])
     made = reconstruct(model, rows)
     items = []
@@ -130,13 +129,12 @@ def _reconstructions(shown: Shown, folder: Path, name: str, run: Run, device: st
 
 def _hidden(shown: Shown, place: int, file: str, made: Sequence[Reconstruction], of: int) -> Markup:
     case = shown.cases[place]
-    words = tag("figcaption", tag("b", case.label), BREAK, case.name)
-    cells = [tag("figure", _image(file, 0, of, "The image"), words)]
+    source = f"{PICTURES}/{file}"
+    cells = [cell(source, 0, of, SMALL, "The image", tag("b", case.label), BREAK, case.name)]
     for number, one in enumerate(made):
         for offset, what in ((1, "hidden"), (2, "reconstructed")):
             share = f"{100 * one.ratio:.0f} % {what}"
-            image = _image(file, 2 * number + offset, of, share)
-            cells.append(tag("figure", image, tag("figcaption", share)))
+            cells.append(cell(source, 2 * number + offset, of, SMALL, share, share))
     return tag("li", tag("div", *cells, class_="cells nine"), class_="row")
 
 
@@ -150,8 +148,3 @@ def _figures(shown: Shown, order: Sequence[int], one: Reconstruction, run: Run) 
         ]  # fmt: skip
         stats.append(Stat.of_estimate(mean_score(scored_images({(run.seed, run.fold): lines}, "score"), Resampling())))
     return [f"{100 * one.ratio:.0f} %", *map(figure, stats), stats[0].n_images]
-
-
-def _image(file: str, at: int, of: int, alt: str) -> Markup:
-    lazy = f'width="{SMALL}" height="{SMALL}" loading="lazy" decoding="async"'
-    return Markup(f'<img class="of{of}-{at}" src="{PICTURES}/{file}" {lazy} alt="{text(alt)}">')

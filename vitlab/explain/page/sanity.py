@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from vitlab.explain.page.pictures import overlay, strip
-from vitlab.explain.page.shown import Shown
+from vitlab.explain.page.shown import Shown, cell
 from vitlab.explain.sanity_measured import Example
 from vitlab.explain.score_findings import METHOD_NAMES
 from vitlab.report.findings import MEANING, TITLE, read_findings
-from vitlab.report.markup import Markup, section, tag, text
+from vitlab.report.markup import Markup, section, tag
 
 PICTURES = "pictures"
 MOST = 12  # pictures of a strip: the image, and maps of which the first and the last are always there
@@ -44,8 +44,9 @@ def _examples(shown: Shown, folder: Path, examples: Sequence[Example]) -> Markup
             file = f"sanity-{at + 1:02d}-{number + 1}.webp"
             (folder / PICTURES / file).write_bytes(strip(cells))
             words = ["image", *(one.stages[place] for place in places)]
-            rows.append(tag("div", *(_cell(file, cell, len(cells), name) for cell, name in enumerate(words)),
-                            class_="cells many"))  # fmt: skip
+            address = f"{PICTURES}/{file}"
+            drawn = [cell(address, place, len(cells), SMALL, name, name) for place, name in enumerate(words)]
+            rows.append(tag("div", *drawn, class_="cells many"))
         fold = "" if one.fold is None else f" of fold {one.fold}"
         title = f"{METHOD_NAMES[one.method]} of {one.approach}, seed {one.seed}{fold}"
         items.append(tag("li", tag("h4", f"{title[0].upper()}{title[1:]}"), *rows, class_="row"))
@@ -60,9 +61,3 @@ def _thinned(count: int) -> list[int]:
     """Return at most `MOST` - 1 places of a row of maps, evenly, the first and the last among them."""
     places: list[int] = np.unique(np.linspace(0, count - 1, min(count, MOST - 1)).round().astype(int)).tolist()
     return places
-
-
-def _cell(file: str, at: int, of: int, words: str) -> Markup:
-    size = f'width="{SMALL}" height="{SMALL}" loading="lazy" decoding="async"'
-    image = Markup(f'<img class="of{of}-{at}" src="{PICTURES}/{file}" {size} alt="{text(words)}">')
-    return tag("figure", image, tag("figcaption", words))

@@ -14,9 +14,10 @@ from vitlab.explain.cases import Case, CaseList
 from vitlab.explain.looking import Looks
 from vitlab.explain.page.pictures import Rgb, draw_image, picture_side
 from vitlab.explain.study_runs import StudyRuns
-from vitlab.report.markup import Markup, join, tag
+from vitlab.report.markup import Markup, join, tag, text
 
 BREAK = Markup("<br>")
+SMALL = 96  # px of pictures that are no slice of the case
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,21 @@ class Shown:
         """Return the slice that stands for a case: of the largest mask, or the one in the middle."""
         areas = self.masks[place].sum((1, 2)) if place in self.masks else np.zeros(1)
         return int(areas.argmax()) if areas.any() else len(self.cases[place].rows) // 2
+
+
+def cell(source: str, at: int, of: int, side: int, alt: str, *words: object) -> Markup:
+    """Return one cell of a strip of pictures as a figure.
+
+    Args:
+        source: Address of the strip.
+        at: Place of the cell.
+        of: How many cells the strip has.
+        side: In which it is shown, px.
+        alt: What is seen.
+        words: Below it.
+    """
+    image = f'<img class="of{of}-{at}" src="{source}" width="{side}" height="{side}" loading="lazy" decoding="async"'
+    return tag("figure", Markup(f'{image} alt="{text(alt)}">'), tag("figcaption", *words))
 
 
 def page_name(number: int) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from vitlab import __version__
 from vitlab.atomic import write_text
@@ -19,13 +18,14 @@ from vitlab.explain.page.index import agreement_section, cases_section, index_he
 from vitlab.explain.page.pictures import cell_rules, scale_rule
 from vitlab.explain.page.shown import Shown, page_name
 from vitlab.report.figures.palette import page_colors
-from vitlab.report.look import look, policy
-from vitlab.report.markup import Markup, join, tag, text
+from vitlab.report.look import page
+from vitlab.report.markup import Markup, join, tag
 
 CASES = "cases"
 INDEX = "index.html"
 OWN = (CASES, INDEX, "pictures")  # in the folder: what an earlier call wrote goes with it
-MARK = '<meta name="generator" content="vitlab explain">'
+GENERATOR = "vitlab explain"
+MARK = f'<meta name="generator" content="{GENERATOR}">'
 Section = Callable[[Shown, Path], Markup | None]  # of index.html; may write pictures into `pictures/` of the folder
 
 WIDEST = 12  # cells of a strip
@@ -51,12 +51,12 @@ def write_pages(
         for number in range(len(shown.order)):
             for name, content in case_files(shown, number):
                 (folder / CASES / name).write_bytes(content)
-            page = _page(
+            of_case = _page(
                 f"{shown.cases[shown.order[number]].name}: {shown.study.title}",
                 case_header(shown, number),
                 case_main(shown, number),
             )
-            write_text(folder / CASES / page_name(number), page)
+            write_text(folder / CASES / page_name(number), of_case)
         tell(f"{len(shown.order)} pages of cases are drawn")
         first = [("cases", "Cases", cases_section(shown)), ("agreement", "Neighbours", agreement_section(shown))]
         bodies = [*first, *((identity, title, make(shown, folder)) for identity, title, make in sections)]
@@ -103,17 +103,16 @@ def _replacing(out: Path) -> Iterator[Path]:
 
 
 def _page(title: str, header: Markup, main: Markup) -> str:
-    style = look() + _part("page.css") + page_colors() + scale_rule() + cell_rules(WIDEST)
-    script = _part("page.js")
+    style = _part("page.css") + page_colors() + scale_rule() + cell_rules(WIDEST)
     footer = join([
         tag("p", f"Made by vitlab {__version__}. Saliency is drawn relative to an even map, on the scale plasma of "
             "matplotlib, which colour-blind eyes can read."),
         tag("p", "These pages hold images and the patient ids of the manifest: share them only where you may share "
             "those. They show how models behave and are no medical advice."),
     ])  # fmt: skip
-    return Template(_part("page.html")).substitute(
-        policy=policy(style, script, images="'self' file: data:"), title=text(title), style=style, header=header,
-        main=main, footer=footer, script=script,
+    return page(
+        GENERATOR, title, "cases", header, main, footer, style=style, script=_part("page.js"),
+        images="'self' file: data:",
     )  # fmt: skip
 
 

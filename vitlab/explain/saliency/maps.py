@@ -20,6 +20,8 @@ from vitlab.explain.saliency.score import logits
 
 Method = Literal["gradcam", "gradcam++", "rollout", "gradient_attention", "integrated_gradients", "occlusion"]
 METHODS: tuple[Method, ...] = get_args(Method)
+# Of those that a network allows, the first is shown: both are of one class, as rollout is not, and take one pass back.
+SHOWN: tuple[Method, ...] = ("gradient_attention", "gradcam")
 
 
 def methods_for(run: Loaded) -> tuple[Method, ...]:
@@ -40,6 +42,16 @@ def methods_for(run: Loaded) -> tuple[Method, ...]:
     return ("gradcam", "integrated_gradients", "occlusion")
 
 
+def shown_method(run: Loaded) -> Method:
+    """Return the method whose maps are shown where there is room for one.
+
+    Args:
+        run: A classifier's.
+    """
+    allowed = methods_for(run)
+    return next(name for name in SHOWN if name in allowed)
+
+
 def saliency_maps(
     run: Loaded, rows: NDArray[np.int64], method: Method, targets: ArrayLike | None = None, *, batch: int = 64
 ) -> NDArray[np.float32]:
@@ -55,7 +67,7 @@ def saliency_maps(
     Raises:
         ValueError: The network does not allow the method.
     """
-    check(run, method)
+    check(run, method)  # also of no images
     chosen = None if targets is None else np.asarray(targets)
     assert chosen is None or chosen.shape == (len(rows),)
     parts = [

@@ -44,16 +44,6 @@ def leaf_at(module: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def target_logit(found: Tensor, targets: Tensor) -> Tensor:
-    """Return the sum over images of each one's target logit; images do not mix, so its gradients are theirs.
-
-    Args:
-        found: Logits (B, K).
-        targets: Classes (B,).
-    """
-    return found.gather(1, targets[:, None]).sum()
-
-
 def gradient(found: Tensor, targets: Tensor, at: list[Tensor]) -> tuple[Tensor, ...]:
     """Return the gradients of each image's target logit at tensors of its graph, in their shapes.
 
@@ -62,4 +52,5 @@ def gradient(found: Tensor, targets: Tensor, at: list[Tensor]) -> tuple[Tensor, 
         targets: Classes (B,).
         at: Tensors whose first axis is the images.
     """
-    return torch.autograd.grad(target_logit(found, targets), at)
+    # Images do not mix, so the gradients of the sum of their target logits are each one's own.
+    return torch.autograd.grad(found.gather(1, targets[:, None]).sum(), at)

@@ -4,14 +4,13 @@ import datetime
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from vitlab import __version__
 from vitlab.atomic import write_text
 from vitlab.report.figures.palette import page_colors
 from vitlab.report.findings import TITLE
-from vitlab.report.look import look, policy
-from vitlab.report.markup import Markup, join, tag, text
+from vitlab.report.look import page
+from vitlab.report.markup import Markup, join, tag
 from vitlab.report.page.album import FOLDER, Album
 from vitlab.report.page.answer import answer_section, scores_section
 from vitlab.report.page.calibration import reliability_section
@@ -68,17 +67,17 @@ def write_page(tables: Sequence[Table], out: Path) -> Path:
         "reproduce": ("Reproduce", reproduce_section(album, out)),
     }
     links = [tag("li", tag("a", title, href=f"#{identity}")) for identity, (title, _) in bodies.items()]
-    style = look() + _part("page.css") + page_colors()
-    page = Template(_part("page.html")).substitute(
-        policy=policy(style),
-        title=text(f"Report of {_subject(tables)}"),
-        style=style,
-        header=join([_header(tables), tag("nav", tag("ul", *links), aria_label="Sections")]),
-        main=join(body for _, body in bodies.values()),
-        footer=_footer(),
+    whole = page(
+        "vitlab compare",
+        f"Report of {_subject(tables)}",
+        "answer",
+        join([_header(tables), tag("nav", tag("ul", *links), aria_label="Sections")]),
+        join(body for _, body in bodies.values()),
+        _footer(),
+        style=(files("vitlab.report.page") / "page.css").read_text(encoding="utf-8") + page_colors(),
     )
     with album.written(beside=out):
-        write_text(out, page)
+        write_text(out, whole)
     return out
 
 
@@ -108,7 +107,3 @@ def _footer() -> Markup:
         tag("p", "This page holds no images and no patient ids; names of classes, folders and groups are as you gave "
             "them."),
     ])  # fmt: skip
-
-
-def _part(name: str) -> str:
-    return (files("vitlab.report.page") / name).read_text(encoding="utf-8")
