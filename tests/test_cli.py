@@ -205,7 +205,7 @@ MISTAKES = {
     "a study elsewhere": (["fit", *CNN, "--run.study=../x"], "../x leads out of"),
     "axes elsewhere": (["fit", *CNN, "--run.axes=a/../../../x"], "x leads out of"),
     "GPUs where there is none": (["fit", *CNN, "{discs}", "--trainer.sync_batchnorm=true"], "trainer.sync_batchnorm"),
-    "audit of a recipe": (["audit", *CNN], "there is no setting model."),
+    "audit of a recipe": (["audit", *CNN], "configs/cnn.yaml is a configuration of fit, it sets model, run, trainer"),
 }  # fmt: skip
 
 

@@ -14,13 +14,15 @@ REPO = Path(__file__).parents[1]
 ARROWS = {
     "": [],
     "__main__": ["cli"],
-    "cli": ["lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study", "evaluate",
-            "explain", "report", "bench", "predict"],
+    "cli": ["config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study",
+            "evaluate", "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
                       "evaluate", "extra_outputs"],
     "extra_outputs": ["data.corruptions", "evaluate"],
-    "preflight": ["mistakes", "precision", "models", "data"],
+    "preflight": ["mistakes", "monitored", "precision", "models", "data"],
+    "monitored": ["callbacks", "models"],  # who logs what
     "precision": [],
+    "config_files": ["shipped"],
     "run_folder": ["lock"],
     "atomic": [],
     "lock": [],
@@ -64,8 +66,8 @@ ARROWS = {
 ROOT = ["__version__", "atomic"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
-LIGHT = ("", "__main__", "cli", "atomic", "lock", "shipped", "evaluate", "report", "study.command", "study.plan",
-         "data.manifest", "data.csv_file", "data.patients")  # fmt: skip
+LIGHT = ("", "__main__", "cli", "config_files", "atomic", "lock", "shipped", "evaluate", "report", "study.command",
+         "study.plan", "data.manifest", "data.csv_file", "data.patients")  # fmt: skip
 
 
 def modules():

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ class OnlineProbe(Callback):
         every_n_epochs: Probe after this many epochs, and always after the last one; 0 never.
         max_images: Training images to fit the probes on, evenly spread over the split.
     """
+
+    logged: ClassVar[tuple[str, ...]] = ("val/knn_accuracy", "val/linear_accuracy", "val/feature_std", "val/rankme")
 
     def __init__(self, every_n_epochs: int = 10, max_images: int = 5000) -> None:
         self.every_n_epochs, self.max_images = every_n_epochs, max_images

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from vitlab import __version__
-from vitlab.shipped import configs_folder, find_config
+from vitlab.config_files import check_kinds, find_configs
+from vitlab.shipped import configs_folder
 
 VERBS = {
     "fit": "train one approach, then test its best checkpoint once",
@@ -24,7 +25,6 @@ VERBS = {
     "compare": "put finished runs into one table",
     "data": "write the built-in phantom images to a folder",
 }
-CONFIG_FLAGS = ("--config", "-c")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         nearest = difflib.get_close_matches(verb, VERBS, n=1)
         return _complain("", f"unknown verb '{verb}'{_or(nearest)}; the verbs are {', '.join(VERBS)}")
     try:
-        return _runner(verb, rest)(rest)
+        return _runner(verb, rest)()
     except KeyboardInterrupt:
         return 130
     except SystemExit as exit_:
@@ -69,36 +69,41 @@ def _usage() -> str:
     )
 
 
-def _runner(verb: str, rest: list[str]) -> Callable[[list[str]], int]:
-    """Import what the verb needs and return its main function."""
+def _runner(verb: str, rest: list[str]) -> Callable[[], int]:
+    """Look at the files that are named, import what the verb needs, and return what runs it."""
+    files = verb == "predict" and any(arg.partition("=")[0] == "--images" for arg in rest)
+    if verb in ("fit", "validate", "test", "predict", "audit") and not files:
+        rest = find_configs(verb, rest)
+    else:
+        check_kinds("predict --images" if files else verb, rest)
     if verb == "compare":
-        from vitlab.report.table import main as run
+        from vitlab.report.table import main as compare
 
-        return run
+        return lambda: compare(rest)
     if verb == "study":
         from vitlab.study.command import main as study
 
-        return study
+        return lambda: study(rest)
     if verb == "explain":
         from vitlab.explain.command import main as explain
 
-        return explain
+        return lambda: explain(rest)
     if verb == "data":
-        return _data
-    if verb == "predict" and any(arg.partition("=")[0] == "--images" for arg in rest):
+        return lambda: _data(rest)
+    if files:
         from vitlab.predict.command import main as predict
 
-        return predict
+        return lambda: predict(rest)
     if verb == "audit":
         # It has threads of its own: those of OpenMP inside them, set when numpy is imported, make it 4 times slower.
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ.setdefault(f"{library}_NUM_THREADS", "1")
         from vitlab.audit.command import main as audit
 
-        return lambda rest: audit(shipped_configs(rest))
+        return lambda: audit(rest)
     from vitlab.lightning_cli import run_verb
 
-    return lambda rest: run_verb(verb, shipped_configs(rest), configs_folder())
+    return lambda: run_verb(verb, rest, configs_folder())
 
 
 def _data(args: list[str]) -> int:
@@ -117,41 +122,6 @@ def _data(args: list[str]) -> int:
         generate(folder, seed=settings.seed)
     print(f"phantom: {folder / 'manifest.csv'}")
     return 0
-
-
-def shipped_configs(args: list[str]) -> list[str]:
-    """Let `--config configs/cnn.yaml` find the shipped file from any folder; files of the user's own come first.
-
-    Raises:
-        FileNotFoundError: A named file exists nowhere.
-    """
-    args = list(args)
-    for position, arg in enumerate(args):
-        flag, joined, value = arg.partition("=")
-        if flag not in CONFIG_FLAGS or (not joined and position + 1 == len(args)):
-            continue
-        name = value if joined else args[position + 1]
-        shipped = find_config(name)
-        if shipped == Path(name):
-            _check_yaml(shipped)
-        if joined:
-            args[position] = f"{flag}={shipped}"
-        else:
-            args[position + 1] = str(shipped)
-    return args
-
-
-def _check_yaml(path: Path) -> None:
-    """Name the file that is no configuration; jsonargparse would not."""
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
-    if not isinstance(found, dict):
-        held = {type(None): "nothing", list: "a list", str: "text"}.get(type(found), "a value")
-        raise ValueError(f"{path} is not a configuration: it holds {held}, not keys such as model and data")
 
 
 def _is_mistake(error: Exception) -> bool:

@@ -112,7 +112,10 @@ def _explain(message: str, keys: set[str], named: Mapping[str, Sequence[type]], 
         name = name.lstrip("-").partition("=")[0].replace(".init_args.", ".")
         return f"there is no setting {name}{_near(name, keys)}"
     if (word := re.match(r"unrecognized arguments: (\S+)", message)) is not None:
-        return f"cannot use '{word[1]}': settings begin with --, as in --seed_everything=1"
+        file = word[1].endswith((".yaml", ".yml"))
+        return f"cannot use '{word[1]}': " + (
+            f"give it as --config {word[1]}" if file else "settings begin with --, as in --seed_everything=1"
+        )
     if (missing := re.match(r"[Tt]he following arguments are required: ([\w.]+)", message)) is not None:
         return _required(missing[1])
     if re.match(r"(Unable to load config|Not a valid subclass)", message) is not None:
@@ -201,4 +204,7 @@ def _near(name: str, known: Iterable[str]) -> str:
     found = [full for full in known if full.startswith(name)] or [full for full in (last.get(part),) if full]
     found = found or difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     found = found or [last[near] for near in difflib.get_close_matches(part, last, n=1, cutoff=0.7)]
+    group, groups = name.partition(".")[0], {full.partition(".")[0] for full in known}
+    if group != name and group not in groups:
+        found = found or difflib.get_close_matches(group, groups, n=1, cutoff=0.7)
     return f", did you mean {found[0]}?" if found else "; --help lists all"

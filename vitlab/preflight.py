@@ -8,6 +8,7 @@ import torch
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.mistakes import refuse_null
 from vitlab.models.base import BaseModule
+from vitlab.monitored import check_monitored
 from vitlab.precision import on_cpu
 
 # What the data know and the model is told.
@@ -33,6 +34,8 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
     refuse_null("model", model_class, own)
     if verb == "fit" and views != config.data.views:
         raise ValueError(f"{name} trains on {views} views of an image: set --data.views={views}")
+    if verb == "fit":
+        check_monitored(config, model_class)
     if model_class.pretraining and (asked := [name for name in ("robustness", "features") if config.run[name]]):
         raise ValueError(f"run.{asked[0]} is for a classifier and {name} is a pretraining: give it to the fine-tuning")
     if verb != "fit" and model_class.pretraining:

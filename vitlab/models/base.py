@@ -43,6 +43,7 @@ class BaseModule(LightningModule):
 
     pretraining: ClassVar[bool] = False
     views: ClassVar[int] = 1
+    logged: ClassVar[tuple[str, ...]] = ("train/loss",)  # after each epoch of `fit`; tests/test_monitored.py compares
     hot: ClassVar[tuple[str, ...]] = ("features",)  # methods that hold the work, for torch.compile
     backbone: nn.Module
 

@@ -4,7 +4,7 @@ Shapes: B images, C channels, H, W pixels, D features, K classes.
 """
 
 import warnings
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -21,6 +21,7 @@ from vitlab.models.optim import OptimConfig
 class _Classifier(BaseModule):
     """What both classifiers share: head, loss, metrics, steps."""
 
+    logged: ClassVar[tuple[str, ...]] = ("train/loss", "val/loss", "val/accuracy", "val/balanced_accuracy")
     loss_weights: Tensor
 
     def __init__(

@@ -58,6 +58,7 @@ class MAE(BaseModule):
     """
 
     pretraining: ClassVar[bool] = True
+    logged: ClassVar[tuple[str, ...]] = ("train/loss", "val/loss")
     hot: ClassVar[tuple[str, ...]] = ("features", "forward_masked")
     backbone: VisionTransformer
 

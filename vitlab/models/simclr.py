@@ -41,6 +41,7 @@ class SimCLR(BaseModule):
 
     pretraining: ClassVar[bool] = True
     views: ClassVar[int] = 2
+    logged: ClassVar[tuple[str, ...]] = ("train/loss", "train/feature_std")
 
     def __init__(
         self,

@@ -186,7 +186,7 @@ def _options(args: list[str]) -> argparse.Namespace:
         "report.html.",
     )
     add = parser.add_argument
-    add("--config", metavar="FILE", required=True, help="the study, e.g. configs/studies/phantom.yaml (type: path)")
+    add("--config", metavar="FILE", help="the study, e.g. configs/studies/phantom.yaml (type: path)")
     add("--dry_run", "--dry-run", action="store_true", help="print the runs, their cost and state, and write nothing")
     root = "folder of all runs (type: path, default: %(default)s)"
     add("--root", type=Path, default=Path("lightning_logs"), help=root)
@@ -198,9 +198,13 @@ def _options(args: list[str]) -> argparse.Namespace:
     add("--max_time", type=_seconds, metavar="TIME",
         help="stop after e.g. 90m or 1h30m, with exit code 124; the same command goes on (default: never)")  # fmt: skip
     options, unknown = parser.parse_known_args(args)
+    if unknown and unknown[0].endswith((".yaml", ".yml")):
+        raise ValueError(f"cannot use {unknown[0]!r}: give it as --config {unknown[0]}")
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         raise ValueError(f"unknown option {unknown[0]}{nearest(unknown[0].partition('=')[0], flags)}")
+    if options.config is None:
+        raise ValueError("no study: give --config configs/studies/phantom.yaml, or a file of your own")
     return options
 
 
