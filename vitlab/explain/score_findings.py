@@ -10,7 +10,7 @@ from vitlab.evaluate.scored import Scored
 from vitlab.explain.image_scores import Line, by_run, corrected, difference, mean_score, scored_images
 from vitlab.report.findings import Findings, Grid, estimate_record, in_points, pair_record, shown
 from vitlab.report.summary import NAMES
-from vitlab.report.words import listed, points
+from vitlab.report.words import listed, p_value, points
 
 SCORE_NAMES = {
     "pointing": "pointing game",
@@ -167,7 +167,7 @@ def _sentence(key: Key, pairs: dict[str, Pair]) -> str:
     approach, method = _names(key)
     won = [SCORE_NAMES[score] for score, pair in pairs.items() if _beats(pair, score)]
     lost = [
-        f"{SCORE_NAMES[score]} ({pair.b}, {points(pair.difference, pair.low, pair.high)})"
+        f"{SCORE_NAMES[score]} ({pair.b}, {points(pair.difference, pair.low, pair.high)}, p {p_value(pair.p_holm)})"
         for score, pair in pairs.items()
         if not _beats(pair, score)
     ]
