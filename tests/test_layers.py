@@ -55,6 +55,7 @@ ARROWS = {
     "audit": ["audit", "data", "evaluate", "report.insert", "report.look", "report.markup", "mistakes"],
     "study": ["study", "evaluate", "report", "lock", "shipped"],
     "study.images": ["study", "data.manifest", "data.sources", "data.splits", "mistakes"],  # which images a job sees
+    "study.build": ["study", "shipped", "lightning_cli", "models.backbones"],
     "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
     "explain": ["explain", "data", "evaluate", "lock", "mistakes", "models", "report"],

@@ -1,8 +1,11 @@
 """Mistakes in a study file and on its command line: one line that says what to do, exit code 2, nothing written."""
 
+import json
+
 import pytest
 
 from vitlab.cli import main
+from vitlab.study import worker
 
 GOOD = {"seeds": [0]}
 MISTAKES = {
@@ -32,6 +35,26 @@ MISTAKES = {
     "chain that ends in a pretraining": ({"approaches": {"a": ["simclr_pretrain"]}}, [], "ends in simclr_pretrain"),
     "chain with a classifier in it": ({"approaches": {"a": ["cnn", "cnn_simclr"]}}, [], "only the last may be none"),
     "several devices": ({"settings": {"trainer.devices": 2}}, [], "trainer.devices must be 1"),
+    # what `fit` would refuse at its start
+    "backbone that is none": ({"settings": {"cnn:model.backbone": "resnet81"}}, [], "timm has no model resnet81"),
+    "settings of a backbone that has none such": ({"settings": {"cnn:model.backbone_kwargs": {"chanels": [8]}}}, [],
+                                                  "chanels"),
+    "augmentation out of range": ({"settings": {"data.augment.hflip": 2}}, [], "hflip must be between 0 and 1"),
+    "batch size zero": ({"settings": {"data.batch_size": 0}}, [], "data.batch_size is 0"),
+    "no epochs": ({"settings": {"*:trainer.max_epochs": 0}}, [], "trainer.max_epochs=0 leaves no checkpoint"),
+    "negative epochs": ({"settings": {"*:trainer.max_epochs": -3}}, [], "max_epochs"),
+    "metric that is none": ({"settings": {"checkpoint.monitor": "val/acuracy"}}, [], "did you mean val/accuracy?"),
+    "what the data tell": ({"settings": {"model.num_classes": 2}}, [], "model.num_classes is not yours to set"),
+    "weights that are nowhere": ({"settings": {"model.weights": "nowhere.safetensors"}}, [], "nowhere.safetensors"),
+    "image size that patches do not fill": ({"approaches": {"vit": ["vit"]}, "settings": {"data.image_size": 30}}, [],
+                                            "multiple"),
+    "fine-tuning without its pretraining": ({"approaches": {"a": ["cnn_simclr"]}}, [], "give --model.weights="),
+    "chain of two architectures": (
+        {"approaches": {"a": ["simclr_pretrain", "cnn_simclr"]},
+         "settings": {"cnn_simclr:model.backbone_kwargs": {"channels": [8, 8, 8, 8]}}}, [],
+        "cnn_simclr of a: the backbone of simclr_pretrain holds resnet18"),
+    "chain of a ViT and a CNN": ({"approaches": {"a": ["mae_pretrain", "cnn_simclr"]}}, [],
+                                 "cnn_simclr of a: the backbone of mae_pretrain holds vit"),
     "unknown option": (GOOD, ["--dry_rum"], "did you mean --dry_run?"),
     "no workers": (GOOD, ["--workers", "0"], "at least 1"),
     "a time that is none": (GOOD, ["--max_time", "soon"], "90m"),
@@ -39,11 +62,26 @@ MISTAKES = {
 }
 
 
+class InThisProcess:
+    """A worker that answers at once: to start one takes seconds, and there are many mistakes."""
+
+    def __init__(self, events, threads, device):
+        self.events = events
+
+    def send(self, order):
+        answer = {"check": worker.check, "build": worker.try_to_build}[order["do"]]
+        self.events.put((self, json.loads(json.dumps(answer(json.loads(json.dumps(order)))))))
+
+    def kill(self):
+        """End nothing."""
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_ends_in_one_line(mistake, study, capfd):
+def test_a_mistake_ends_in_one_line(mistake, study, capfd, monkeypatch):
+    monkeypatch.setattr("vitlab.study.checks.Worker", InThisProcess)
     changes, flags, expected = MISTAKES[mistake]
     if changes.get("settings"):
-        changes = {"settings": {**study.content["settings"], **changes["settings"]}}
+        changes = {**changes, "settings": {**study.content["settings"], **changes["settings"]}}
     study.content.update(changes)
     study.write()
     assert study.run(*flags) == 2

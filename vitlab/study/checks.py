@@ -1,13 +1,14 @@
-"""Checks before anything runs: every setting parses, chains end in a classifier, runs made by hand are taken on."""
+"""Checks before anything runs: settings parse and build, chains fit together, runs made by hand are taken on."""
 
 import json
 import queue
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vitlab.lock import hold
-from vitlab.study.folders import agrees, foreign, record_of, state_after_return, state_of, write_record
+from vitlab.study.folders import State, agrees, foreign, record_of, state_after_return, state_of, write_record
 from vitlab.study.plan import Job
 from vitlab.study.settings import Settings, get
 from vitlab.study.workers import Event, Worker
@@ -34,12 +35,12 @@ class Checker:
         if self.worker is not None:
             self.worker.kill()
 
-    def ask(self, settings: Settings, flags: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the worker's answer; see `vitlab.study.worker.check`."""
+    def ask(self, settings: Settings, flags: Sequence[str] = (), do: str = "check", **more: Any) -> dict[str, Any]:
+        """Return the worker's answer; see `check` and `try_to_build` in `vitlab.study.worker`."""
         for _ in range(_STARTS):
             if self.worker is None:
                 self.worker = Worker(self.events, self.threads, self.device)
-            self.worker.send({"do": "check", "settings": settings, "flags": list(flags)})
+            self.worker.send({"do": do, "settings": settings, "flags": list(flags), **more})
             event: dict[str, Any] = {}
             while event.get("event") not in ("checked", "gone"):
                 _, event = self.events.get()
@@ -63,6 +64,16 @@ def check(jobs: Sequence[Job], folder: Path, checker: Checker, *, adopt: bool) -
     """
     states = {job.key: state_after_return(job, folder) for job in jobs}
     checked = {_kind(job) for job in jobs if states[job.key] in ("done", "stopped")}
+    with tempfile.TemporaryDirectory(prefix="vitlab-study-") as scratch:
+        _check_new(jobs, states, checked, folder, checker, Path(scratch), adopt=adopt)
+
+
+def _check_new(
+    jobs: Sequence[Job], states: dict[str, State], checked: set[tuple[str, ...]], folder: Path, checker: Checker,
+    scratch: Path, *, adopt: bool,
+) -> None:  # fmt: skip
+    """Check one job of each kind that is not checked, in a folder for untrained backbones."""
+    by_key = {job.key: job for job in jobs}
     for job in jobs:
         state = states[job.key]
         if state in ("done", "stopped"):
@@ -70,6 +81,7 @@ def check(jobs: Sequence[Job], folder: Path, checker: Checker, *, adopt: bool) -
         if _kind(job) not in checked:
             checked.add(_kind(job))
             _check(job, checker)
+            _build(job, None if job.needs is None else by_key[job.needs], checker, scratch)
         if state == "new":
             continue
         if job.needs is None or states[job.needs] == "done":
@@ -95,9 +107,13 @@ def _kind(job: Job) -> tuple[str, ...]:
     return job.chain, job.recipe, job.axes
 
 
+def _stated(job: Job) -> list[str]:
+    """Return what the study sets over the recipe, as flags: `fit` explains them best."""
+    return [flag for key, value in job.stated for flag in _flags(key, value)]
+
+
 def _check(job: Job, checker: Checker) -> None:
-    flags = [flag for key, value in job.stated for flag in _flags(key, value)]  # as flags: `fit` explains them best
-    answer = checker.ask(job.layer, flags)
+    answer = checker.ask(job.layer, _stated(job))
     if "error" in answer:
         raise ValueError(f"{job.recipe} of {job.chain}: {answer['error']}")
     if answer["pretraining"] == job.last:
@@ -113,3 +129,35 @@ def _check(job: Job, checker: Checker) -> None:
         )
     if get(answer["resolved"], "trainer.fast_dev_run"):
         raise ValueError("trainer.fast_dev_run leaves no results: set trainer.max_epochs instead")
+
+
+def _build(job: Job, needs: Job | None, checker: Checker, scratch: Path) -> None:
+    """Build data, model and trainer of a job, on the backbone of the pretraining that it needs.
+
+    Args:
+        job: The job.
+        needs: That pretraining; where it is not trained and was checked just now, its backbone is in `scratch`.
+        checker: Is asked.
+        scratch: Folder of untrained backbones.
+    """
+    weights = None
+    if needs is not None:
+        done = state_of(needs.folder, needs.key) == "done"
+        trained, untrained = needs.folder / "backbone.safetensors", _untrained(needs, scratch)
+        weights = "null" if not (done or untrained.exists()) else str(trained if done else untrained)
+    answer = checker.ask(
+        job.layer,
+        _stated(job),
+        do="build",
+        weights=weights,
+        backbone=None if job.last else str(_untrained(job, scratch)),
+    )
+    if "error" in answer:
+        error = str(answer["error"])
+        if needs is not None:
+            error = error.replace(str(_untrained(needs, scratch)), f"the backbone of {needs.recipe}")
+        raise ValueError(f"{job.recipe} of {job.chain}: {error}")
+
+
+def _untrained(job: Job, scratch: Path) -> Path:
+    return scratch / f"{hash(_kind(job)):x}.safetensors"

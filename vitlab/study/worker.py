@@ -23,9 +23,10 @@ from typing import Any
 import torch
 import yaml
 
-from vitlab.lightning_cli import model_class_of, run_verb
+from vitlab.lightning_cli import model_class_of, quieten, run_verb
 from vitlab.lock import InUse, hold
 from vitlab.shipped import configs_folder
+from vitlab.study.build import build
 from vitlab.study.folders import LOG, best_checkpoint, last_checkpoint, make_room, write_record
 
 
@@ -42,7 +43,7 @@ def main() -> int:
     while True:
         order = orders.get()
         try:
-            _say(answers, check(order) if order["do"] == "check" else run(order))
+            _say(answers, {"check": check, "build": try_to_build, "run": run}[order["do"]](order))
         except SystemExit as exit_:  # SIGTERM: the study is stopping
             _say(answers, {"event": "stopped"})
             return int(exit_.code or 0)
@@ -82,6 +83,28 @@ def check(order: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         return {"event": "checked", "error": _line(error)}
     raise AssertionError("--print_config ends the parser")
+
+
+def try_to_build(order: dict[str, Any]) -> dict[str, Any]:
+    """Build what settings speak of, data, model and trainer, and train nothing.
+
+    Args:
+        order: As for `check`, with `weights` to start from and `backbone` to write, see `vitlab.study.build`.
+
+    Returns:
+        Nothing but the event, or the error in one line.
+    """
+    args = [f"--config={json.dumps(order['settings'])}", *order["flags"]]
+    if order["weights"] is not None:
+        args.append(f"--model.weights={order['weights']}")
+    try:
+        with _as_if_new(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run says it
+            quieten()
+            build(args, Path(order["backbone"]) if order["backbone"] else None)
+    except Exception as error:
+        return {"event": "checked", "error": _line(error)}
+    return {"event": "checked"}
 
 
 def run(order: dict[str, Any]) -> dict[str, Any]:
