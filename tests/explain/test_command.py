@@ -48,6 +48,7 @@ def test_what_was_measured_is_shown_here_and_in_the_report(study, pages, tmp_pat
     assert len(named) == 2 * 5 and all((pages / name).is_file() for name in named)  # 2 images, 2 and 3 methods
     found = json.loads((pages / "explain.json").read_text())
     tables = [grid["caption"] for part in found["parts"] for grid in part["grids"]]
+    assert found["parts"][-1]["title"] == "Would predict warn of other images?"
     assert len(found["runs"]) == 2 and all(caption in (pages / "explain.md").read_text() for caption in tables)
     with (pages / "sanity.csv").open(newline="") as file:
         likeness = list(csv.DictReader(file))

@@ -1,7 +1,7 @@
 """explain.json and explain.md: what was measured, with intervals, in words. Imports no torch."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,19 @@ PARTS = (
 
 
 def write_tables(
-    folder: Path, runs: Iterable[Path] = (), *, resamples: int = RESAMPLES, seed: int = 0
+    folder: Path,
+    runs: Iterable[Path] = (),
+    more: Sequence[Findings] = (),
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> list[Findings]:
     """Read saliency.csv, sanity.csv, regions.csv and probe.csv of a folder; write explain.json and explain.md there.
 
     Args:
         folder: Where `measure` and `measure_sanity` have written.
         runs: Folders of the runs that were measured, so that a report can tell whether it is of the same.
+        more: What was found besides.
         resamples: Of patients and runs, and exchanges in a test.
         seed: Of these.
 
@@ -42,7 +48,7 @@ def write_tables(
     resampling = Resampling(resamples, seed)
     tables = [(read_lines(folder / name), find) for name, find in PARTS]
     found = [find(lines, resampling) for lines, find in tables if lines]
-    found = [part for part in found if part.sentences]
+    found = [part for part in (*found, *more) if part.sentences]
     record: dict[str, Any] = {"resamples": resamples, "seed": seed, "runs": digests(runs)}
     record["parts"] = [part.as_record() for part in found]
     with replacing_all(folder, (JSON, MARKDOWN), "--out") as (as_json, as_markdown):

@@ -8,6 +8,7 @@ from typing import Literal
 from vitlab.explain.faithfulness import insertion_deletion
 from vitlab.explain.loaded import load_run
 from vitlab.explain.measured import StudyRun, measure
+from vitlab.explain.ood_findings import ood_findings
 from vitlab.explain.saliency.maps import METHODS, Method
 from vitlab.explain.saliency_table import write_tables
 from vitlab.explain.sanity_measured import Example, measure_sanity
@@ -52,5 +53,6 @@ def score_study(
             patients=patients, faithfulness=faithfulness, seed=seed, tell=tell)  # fmt: skip
     dealt = {name: one(name, run) for name, run in study.shuffled.items()}
     examples = measure_sanity(runs, dealt, out, methods=methods, seed=seed, tell=tell)
-    write_tables(out, [run.folder for members in weighted.values() for run in members], seed=seed)
+    warned = ood_findings({name: members[0] for name, members in runs.items()}, seed=seed, tell=tell)
+    write_tables(out, [run.folder for members in weighted.values() for run in members], [warned], seed=seed)
     return examples

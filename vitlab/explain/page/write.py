@@ -28,7 +28,7 @@ GENERATOR = "vitlab explain"
 MARK = f'<meta name="generator" content="{GENERATOR}">'
 Section = Callable[[Shown, Path], Markup | None]  # of index.html; may write pictures into `pictures/` of the folder
 
-WIDEST = 12  # cells of a strip
+WIDEST = 12  # cells of a strip, but for those of a case: its image and a map of each approach
 
 
 def write_pages(
@@ -46,6 +46,7 @@ def write_pages(
         ValueError: There is something else in the folder.
         OSError: It cannot be written.
     """
+    widest = max(WIDEST, 1 + len(shown.approaches))
     with _replacing(out) as folder:
         (folder / CASES).mkdir()
         for number in range(len(shown.order)):
@@ -55,6 +56,7 @@ def write_pages(
                 f"{shown.cases[shown.order[number]].name}: {shown.study.title}",
                 case_header(shown, number),
                 case_main(shown, number),
+                widest,
             )
             write_text(folder / CASES / page_name(number), of_case)
         tell(f"{len(shown.order)} pages of cases are drawn")
@@ -64,7 +66,7 @@ def write_pages(
         links = [tag("li", tag("a", title, href=f"#{identity}")) for identity, title, _ in there]
         header = join([index_header(shown), tag("nav", tag("ul", *links), aria_label="Sections")])
         main = join(body for _, _, body in there)
-        write_text(folder / INDEX, _page(f"Cases of {shown.study.title}", header, main))
+        write_text(folder / INDEX, _page(f"Cases of {shown.study.title}", header, main, widest))
 
 
 def check_out(out: Path) -> None:
@@ -102,8 +104,8 @@ def _replacing(out: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _page(title: str, header: Markup, main: Markup) -> str:
-    style = _part("page.css") + page_colors() + scale_rule() + cell_rules(WIDEST)
+def _page(title: str, header: Markup, main: Markup, widest: int) -> str:
+    style = _part("page.css") + page_colors() + scale_rule() + cell_rules(widest)
     footer = join([
         tag("p", f"Made by vitlab {__version__}. Saliency is drawn relative to an even map, on the scale plasma of "
             "matplotlib, which colour-blind eyes can read."),
