@@ -3,8 +3,8 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
-import time
 import warnings
 from collections import Counter
 
@@ -14,16 +14,36 @@ from PIL import Image
 
 from vitlab.cli import main
 
+# CPU seconds of an audit over those of decoding and hashing its images; on busy machines they were 59 to 62.
+LIMIT = 120
+
+
+def cpu_seconds():
+    """Return those of this process and its children: unlike wall seconds, what runs beside it hardly changes them."""
+    return sum(os.times()[:4])
+
 
 @pytest.fixture(scope="module")
-def published(data_root, tmp_path_factory):
-    """Return the folder of an audit of brain_tumor_mri as published, with a repaired manifest."""
+def plain(data_root):
+    """Return the digest of each decoded image of brain_tumor_mri by split, and the CPU seconds of a plain count."""
+    root, start = data_root / "brain_tumor_mri", cpu_seconds()
+    digests = {
+        part: [hashlib.sha256(np.asarray(Image.open(file).convert("L")).tobytes()).digest()
+               for file in sorted((root / part).rglob("*.jpg"))]
+        for part in ("Training", "Testing")
+    }  # fmt: skip
+    return digests, cpu_seconds() - start
+
+
+@pytest.fixture(scope="module")
+def published(plain, data_root, tmp_path_factory):
+    """Return the folder of an audit of brain_tumor_mri as published, with a repaired manifest, and its CPU seconds."""
     out = tmp_path_factory.mktemp("brain_tumor_mri")
     root = f"--data.source.root={data_root / 'brain_tumor_mri'}"
     args = ["--config", "configs/data/brain_tumor_mri.yaml", root, "--out", str(out)]
-    start = time.perf_counter()
+    start = cpu_seconds()
     assert main(["audit", *args, "--repair", str(out / "repaired.csv"), "--fail-on", "leak"]) == 1
-    (out / "seconds").write_text(str(time.perf_counter() - start))
+    (out / "seconds").write_text(str(cpu_seconds() - start))
     return out
 
 
@@ -32,13 +52,8 @@ def report(folder):
 
 
 @pytest.mark.slow
-def test_figures_of_brain_tumor_mri_are_those_of_a_plain_count(published, data_root):
-    root = data_root / "brain_tumor_mri"
-    digests = {
-        part: [hashlib.sha256(np.asarray(Image.open(file).convert("L")).tobytes()).digest()
-               for file in sorted((root / part).rglob("*.jpg"))]
-        for part in ("Training", "Testing")
-    }  # fmt: skip
+def test_figures_of_brain_tumor_mri_are_those_of_a_plain_count(published, plain):
+    digests, _ = plain
     train = set(digests["Training"])
     unseen = [digest for digest in digests["Testing"] if digest not in train]
     found = report(published)["test"]
@@ -50,8 +65,9 @@ def test_figures_of_brain_tumor_mri_are_those_of_a_plain_count(published, data_r
 
 
 @pytest.mark.slow
-def test_it_takes_less_than_a_minute(published):
-    assert float((published / "seconds").read_text()) < 60  # 20 to 30 on one or two cores
+def test_it_costs_little_more_than_now(published, plain):
+    times = float((published / "seconds").read_text()) / plain[1]
+    assert times < LIMIT, f"an audit takes {times:.0f} times the CPU seconds of decoding and hashing"
 
 
 @pytest.mark.slow
