@@ -5,11 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from tests.study.forked import Nursery
 from vitlab.cli import main
+from vitlab.report import page
+from vitlab.study import workers
 
 CNNS = "cnn,simclr_pretrain,cnn_simclr"
 TINY = {
@@ -77,3 +81,26 @@ class Study:
 def study(tmp_path, image_folder):
     """Return a study of one CNN and one seed, to be changed by `write`."""
     return Study(tmp_path, image_folder)
+
+
+@pytest.fixture(scope="session")
+def nursery():
+    """Return the process that workers are forked from, which is started when there is a first one."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(autouse=True)
+def _workers_are_forked(nursery, monkeypatch):
+    """Let the studies that a test runs in this process fork their workers."""
+    known = SimpleNamespace(PIPE=subprocess.PIPE, SubprocessError=subprocess.SubprocessError, run=subprocess.run)
+    known.Popen = nursery.popen
+    monkeypatch.setattr(workers, "subprocess", known)
+
+
+@pytest.fixture(autouse=True)
+def _pages_are_not_drawn(request, monkeypatch):
+    """Leave the pictures of the page out, which take longer than a study of seconds, save where a test looks at it."""
+    if "draws_pages" not in request.keywords:
+        monkeypatch.setattr(page, "write_page", lambda tables, path: path)

@@ -206,7 +206,9 @@ def test_time_is_up_after_max_time(study, capsys):
     assert "time is up, 1 of 1 runs are left; the same command goes on" in capsys.readouterr().err
 
 
-def test_what_job_json_says(study):
+@pytest.mark.draws_pages
+def test_what_a_study_leaves_beside_its_runs(study):
     assert study.run() == 0
+    assert "<svg" in (study.root / "tiny" / "report.html").read_text()
     record = json.loads((study.root / "tiny" / "cnn" / "seed0" / "job.json").read_text())
     assert set(record) == {"key", "recipe", "needs", "settings"} and record["settings"]["trainer"]["max_epochs"] == 2
