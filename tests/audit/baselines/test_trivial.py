@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vitlab.audit.baselines.appearance import COMPONENTS, Appearance
+from vitlab.audit.baselines.appearance import COMPONENTS, Appearance, main_axes
 from vitlab.audit.baselines.encode import bins, one_hot
 from vitlab.audit.baselines.trivial import coarse, curved, file_features, intensities, pixel_features
 
@@ -83,3 +83,17 @@ def test_appearance_knows_a_patient_and_survives_blank_images(made):
     assert (groups[distance.argmin(1)] == groups)[several].mean() > 0.9
     blank = type(images)(**{**vars(images), "frames": images.frames * 0, "content": images.frames * 0})
     assert not Appearance(blank, rows)(rows).any()
+
+
+@pytest.mark.parametrize("images", [30, 80])  # fewer than half as many as features, and more
+def test_main_axes_are_those_of_the_singular_values(images):
+    x = np.random.default_rng(0).normal(size=(images, 100)) * np.linspace(3, 1, 100)
+    x -= x.mean(0)
+    axes, found = np.linalg.svd(x, full_matrices=False)[2][:20], main_axes(x, 20)
+    np.testing.assert_allclose(np.abs(axes @ found), np.eye(20), atol=1e-9)
+    few = main_axes(x[:10], 20)
+    assert few.shape == (100, 20) and np.abs(few[:, 10:]).max() == 0
+    centred = x[:10] - x[:10].mean(0)
+    few = main_axes(centred, 20)
+    np.testing.assert_allclose(centred @ few @ few.T, centred, atol=1e-9)  # nine axes hold ten centred images
+    assert (np.linalg.norm(few, axis=0) > 0.5).sum() == 9
