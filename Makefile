@@ -49,7 +49,7 @@ study: $(INSTALLED)  ## four approaches x 3 seeds x 3 folds on the built-in imag
 	$(RUN) study --config configs/studies/phantom.yaml
 
 test: lint  ## lint, types and every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -26,10 +26,19 @@ def wait_for(condition, seconds=120):
     assert condition()
 
 
+def pytest_collection_modifyitems(items):
+    """Put modules with slow tests first: a process that begins one when the others are done keeps them waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Keep the tests' decoded images out of the user's cache."""
-    os.environ["VITLAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Keep the tests' decoded images out of the user's cache; processes of one run share them."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache.mkdir(exist_ok=True)
+    os.environ["VITLAB_CACHE"] = str(cache)
 
 
 @pytest.fixture(scope="session")
