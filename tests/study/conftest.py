@@ -27,6 +27,14 @@ TINY = {
     },
 }
 CHAIN = {"cnn": ["cnn"], "cnn_simclr": ["simclr_pretrain", "cnn_simclr"]}
+WITHOUT_COMPARISON = """
+import sys
+from vitlab.cli import main
+from vitlab.study import command
+
+command._compare = lambda folder: None
+sys.exit(main())
+"""
 
 
 class Study:
@@ -57,10 +65,10 @@ class Study:
         return main([*self.args, *flags])
 
     def start(self, *flags, **environment):
-        """Start it as a process of its own."""
+        """Start it as a process of its own, which leaves the comparison at its end out."""
         return subprocess.Popen(
-            [sys.executable, "-m", "vitlab", *self.args, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env={**os.environ, **environment},
+            [sys.executable, "-c", WITHOUT_COMPARISON, *self.args, *flags], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
         )  # fmt: skip
 
     def results(self):
