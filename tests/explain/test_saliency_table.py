@@ -187,6 +187,17 @@ def test_a_page_with_little_room_gets_counts_and_names(parts):
     assert all(parts[at]["brief"] == parts[at]["sentences"] for at in (2, 3))
 
 
+def test_maps_that_beat_nothing_are_counted_as_none(measured, tmp_path):
+    for name in (SANITY, REGION, PROBE):
+        write(tmp_path, name, [])
+    with (measured / SALIENCY).open(newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["method"] in ("", "integrated_gradients")]
+    write(tmp_path, SALIENCY, lines)
+    (found,) = write_tables(tmp_path, resamples=200)
+    (line,) = found.brief
+    assert line.startswith("Of 2 saliency maps (approach and method), none in pointing game, none in energy in the ")
+
+
 def test_markdown_and_what_is_read_back_have_every_table(measured, parts):
     text = (measured / "explain.md").read_text()
     found, runs = read_findings(measured)

@@ -184,8 +184,8 @@ def _brief(maps: Sequence[Key], against: dict[tuple[str, Key], Pair]) -> list[st
     parts = []
     for score in dict.fromkeys(score for score, _ in against):
         won = [key for key in maps if (score, key) in against and _beats(against[score, key], score)]
-        names = listed([f"{_names(key)[1]} of {_names(key)[0]}" for key in won])
-        parts.append(f"{len(won)} in {SCORE_NAMES[score]} ({names})" if won else f"none in {SCORE_NAMES[score]}")
+        names = [f"{_names(key)[1]} of {_names(key)[0]}" for key in won]
+        parts.append(f"{len(won) or 'none'} in {SCORE_NAMES[score]}" + (f" ({listed(names)})" if names else ""))
     return (
         [f"Of {len(maps)} saliency maps (approach and method), {listed(parts)} beat their best control."]
         if parts
