@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from tests.explain.conftest import DISCS
 from vitlab.cli import main
 from vitlab.evaluate.predictions import read_predictions
 from vitlab.report.markup import text
@@ -95,6 +96,21 @@ def test_only_some_approaches(study, tmp_path):
     assert main(["explain", str(study), "--patients", "2", "--worst", "1", "--only", "vit", "--out", str(out)]) == 0
     index = (out / "index.html").read_text(encoding="utf-8")
     assert "1 run of 1 approach (ViT)" in index
+
+
+def test_a_run_on_shuffled_labels_is_compared_with(study, image_folder, tmp_path):
+    flags = [f"--data.source.root={image_folder}", "--trainer.max_epochs=1", "--data.shuffle_labels=true",
+             f"--run.root={tmp_path / 'dealt'}"]  # fmt: skip
+    assert main(["fit", "--config", "configs/cnn.yaml", *DISCS, *flags]) == 0
+    out = tmp_path / "out"
+    args = ["--patients", "2", "--worst", "1", "--only", "cnn", "--shuffled", str(tmp_path / "dealt")]
+    assert main(["explain", str(study), *args, "--out", str(out)]) == 0
+    with (out / "sanity.csv").open(newline="") as file:
+        likeness = [row for row in csv.DictReader(file) if row["stage"] == "shuffled labels"]
+    assert {row["method"] for row in likeness} == {"gradcam", "gradcam++"} and len(likeness) == 2 * 16
+    assert all(float(row["rank"]) < 0.999 for row in likeness)
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert " trained on shuffled labels" in index and "<figcaption>shuffled labels</figcaption>" in index
 
 
 def test_what_was_found_is_put_into_a_page(pages, tmp_path, capsys):

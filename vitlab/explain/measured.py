@@ -23,7 +23,7 @@ from vitlab.explain.attribute_probe import attributes, features_of, plain_featur
 from vitlab.explain.controls import centre_blob, edge_maps, mean_of_others, random_maps
 from vitlab.explain.loaded import Loaded
 from vitlab.explain.masks import masks_of
-from vitlab.explain.regions import REGIONS, cut, hole_facts
+from vitlab.explain.regions import HOLE, REGIONS, cut, hole_facts
 from vitlab.explain.saliency.maps import methods_for, saliency_maps
 from vitlab.explain.scores import SCORES, score_maps
 from vitlab.explain.untrained import untrained
@@ -38,7 +38,6 @@ COLUMNS = {
     REGION: (*RUN, "region", *IMAGE, "predicted"),
     PROBE: (*RUN, "column", "source", *IMAGE, "predicted"),
 }
-HOLE = "the hole alone"  # a "region": the class guessed from the lesion's size and place
 PATIENTS = 400  # at most: by then an interval is as narrow as anyone needs
 Maps = Callable[..., NDArray[Any]]
 Faithfulness = Callable[..., tuple[NDArray[Any], NDArray[Any]]]
@@ -121,10 +120,15 @@ def measure(
         raise ValueError("there is no run to measure: none has its checkpoint")
     with replacing_all(out, FILES, "--out") as files:
         for table, path in zip(FILES, files, strict=True):
-            with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS[table])
-                writer.writerows(tables[table])
+            write_rows(path, COLUMNS[table], tables[table])
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Rows) -> None:
+    """Write a table that `image_scores.read_lines` reads."""
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def chosen_rows(

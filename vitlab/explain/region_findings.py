@@ -7,7 +7,7 @@ from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
 from vitlab.explain.image_scores import Line, by_run, corrected, difference, predicted_images
-from vitlab.explain.regions import REGIONS
+from vitlab.explain.regions import HOLE, REGIONS
 from vitlab.report.findings import Findings, Grid, estimate_record, in_points, pair_record, shown
 from vitlab.report.grouping import MEANING
 from vitlab.report.summary import NAMES
@@ -15,7 +15,6 @@ from vitlab.report.words import points
 
 METRIC = "balanced_accuracy"
 WHOLE, WITHOUT, ELSEWHERE, ONLY, NO_AIR = REGIONS
-HOLE = "the hole alone"
 # Each minus the other; a family of Holm's correction holds one of these for all approaches.
 COMPARED = ((WITHOUT, WHOLE), (ELSEWHERE, WHOLE), (ONLY, WHOLE), (NO_AIR, WHOLE), (WITHOUT, ELSEWHERE), (WITHOUT, HOLE))
 FEATURES, CLASS = "features", "the class alone"

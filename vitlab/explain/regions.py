@@ -11,6 +11,7 @@ from scipy import ndimage
 
 Region = Literal["whole", "without tumour", "patch elsewhere", "only tumour", "without air"]
 REGIONS: tuple[Region, ...] = get_args(Region)
+HOLE = "the hole alone"  # no region: the class guessed from the lesion's size and place
 RIM = 1  # pixels around a lesion that go with it: its blurred edge would draw what was taken
 AIR = 0.1  # of the range from the image's darkest 2 per cent to its brightest: as the audit takes for empty background
 

@@ -16,6 +16,7 @@ from vitlab.report.words import figure, listed, p_value
 
 OTHER_IMAGE, OTHER_SEED, SHUFFLED = "other images", "another seed", "shuffled labels"
 REFERENCES = (OTHER_SEED, SHUFFLED, OTHER_IMAGE)
+DRAWN_ANEW = ("head drawn anew", "half", "all")
 LIKENESS = {"rank": "rank correlation", "ssim": "SSIM"}
 Key = tuple[str, ...]  # approach, method
 
@@ -55,9 +56,9 @@ def sanity_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
     found.brief = [f"With all weights drawn anew, {len(stay)} of {len(maps)} maps stay more like the trained model's "
                    f"map than its maps of other images are{named}."]  # fmt: skip
     for name, words in LIKENESS.items():
-        head = ["approach", "method", *_columns(redrawn), *REFERENCES, "all drawn anew minus other images"]
+        head = ["approach", "method", *DRAWN_ANEW, *REFERENCES, "all drawn anew minus other images"]
         rows = [
-            [*_names(key), *(_stage(known[name], key, stage, redrawn[key]) for stage in _columns(redrawn)),
+            [*_names(key), *_drawn(known[name], key, redrawn[key]),
              *(shown(known[name].get((*key, stage))) for stage in REFERENCES),
              _difference(pairs.get((name, key, redrawn[key][-1])))]
             for key in maps
@@ -101,14 +102,9 @@ def _stays(pair: Pair) -> bool:
     return pair.differs and (pair.difference or 0.0) > 0
 
 
-def _columns(redrawn: dict[Key, list[str]]) -> list[str]:
-    """Return the stages that all networks have: the first, the middle, the last."""
-    return ["head drawn anew", "half", "all"] if redrawn else []
-
-
-def _stage(known: dict[tuple[str, ...], Estimate], key: Key, column: str, stages: Sequence[str]) -> str:
-    at = {"head drawn anew": 0, "half": (len(stages) - 1) // 2, "all": len(stages) - 1}[column]
-    return shown(known.get((*key, stages[at])))
+def _drawn(known: dict[tuple[str, ...], Estimate], key: Key, stages: Sequence[str]) -> list[str]:
+    """Return the cells of `DRAWN_ANEW`, the stages that all networks have."""
+    return [shown(known.get((*key, stages[at]))) for at in (0, (len(stages) - 1) // 2, -1)]
 
 
 def _sentence(

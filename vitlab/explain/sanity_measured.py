@@ -3,7 +3,6 @@
 Shapes: N images, S stages, H, W pixels.
 """
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from vitlab.atomic import replacing_all
 from vitlab.explain.loaded import Loaded
-from vitlab.explain.measured import IMAGE, RUN, StudyRun, chosen_rows, image_facts
+from vitlab.explain.measured import IMAGE, RUN, StudyRun, chosen_rows, image_facts, write_rows
 from vitlab.explain.saliency.maps import Method, methods_for, saliency_maps
 from vitlab.explain.sanity import cascade, similarity
 from vitlab.explain.sanity_findings import OTHER_IMAGE, OTHER_SEED, SHUFFLED
@@ -91,30 +90,33 @@ def measure_sanity(
             others = [(OTHER_SEED, twin), (SHUFFLED, shuffled.get(approach))]
             loaded = [(stage, other.load()) for stage, other in others if other is not None]
             name = (approach, one.seed, "" if one.fold is None else one.fold)
+            targets, facts = run.probabilities(run.images(rows)).argmax(1), image_facts(run, rows)
             for method in allowed:
-                stages, maps = _maps(run, rows, method, loaded, seed)
+                stages, maps = _maps(run, rows, method, targets, loaded, seed)
                 for number, (stage, own) in enumerate(zip(stages[1:], maps[1:], strict=True)):
                     likeness = similarity(maps[0], own)
-                    lines += [(*name, method, stage, number, *fact, f"{ssim:.6g}", f"{rank:.6g}")
-                              for fact, ssim, rank in zip(image_facts(run, rows), likeness.ssim, likeness.rank,
-                                                          strict=True)]  # fmt: skip
+                    each = zip(facts, likeness.ssim, likeness.rank, strict=True)
+                    lines += [
+                        (*name, method, stage, number, *fact, f"{ssim:.6g}", f"{rank:.6g}") for fact, ssim, rank in each
+                    ]
                 if at == 0:
                     kept = [place for place, stage in enumerate(stages) if stage != OTHER_IMAGE]
                     examples.append(Example(approach, one.seed, one.fold, method, rows[:DRAWN],
                                             [stages[place] for place in kept], maps[kept, :DRAWN]))  # fmt: skip
     with replacing_all(out, (SANITY,), "--out") as (path,):
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(lines)
+        write_rows(path, COLUMNS, lines)
     return examples
 
 
 def _maps(
-    run: Loaded, rows: NDArray[np.int64], method: Method, others: Sequence[tuple[str, Loaded]], seed: int
+    run: Loaded,
+    rows: NDArray[np.int64],
+    method: Method,
+    targets: NDArray[np.int64],
+    others: Sequence[tuple[str, Loaded]],
+    seed: int,
 ) -> tuple[list[str], NDArray[np.float32]]:
     """Return what there is to compare (S,), and its maps (S, N, H, W); the first is the run itself."""
-    targets = run.probabilities(run.images(rows)).argmax(1)
     explain = partial(saliency_maps, rows=rows, method=method, targets=targets)
     seen: list[NDArray[np.float32]] = []
 

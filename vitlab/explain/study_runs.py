@@ -25,7 +25,7 @@ class StudyRuns:
         scored: Approach -> what each of them said of its test split, in the same order.
         pretrainings: Finished pretrainings with weights.
         notes: What was left out, and why.
-        shuffled: Approach -> a run of it with weights that was trained on shuffled labels, on the same images.
+        shuffled: Approach -> a run of it with weights, of the first fold, that was trained on shuffled labels.
     """
 
     folder: Path
@@ -122,13 +122,15 @@ def study_runs(folder: Path, only: Sequence[str] | None = None, shuffled: Path |
                          "they look at cannot be shown")  # fmt: skip
     scored = {name: [_scored(run) for run in members] for name, members in runs.items()}
     pretrainings = [run for run in plain if run.task == "pretrain" and has_weights(run)]
-    apart = [run for run in (*every, *(collect([shuffled])[0] if shuffled is not None else ()))
-             if run.shuffle_labels and run.task != "pretrain" and has_weights(run)]  # fmt: skip
-    known_manifest = classifiers[0].manifest_sha256
-    dealt = {_name(run): run for run in apart if run.manifest_sha256 == known_manifest and _name(run) in runs}
+    dealt: dict[str, Run] = {}
+    for run in (*every, *(collect([shuffled])[0] if shuffled is not None else ())):
+        alike = _name(run) in runs and run.manifest_sha256 == classifiers[0].manifest_sha256
+        # Of the fold that is looked at first, so that its images are no training images of this one.
+        if run.shuffle_labels and alike and run.fold == runs[_name(run)][0].fold and has_weights(run):
+            dealt.setdefault(_name(run), run)
     if shuffled is not None and not dealt:
         raise ValueError(f"--shuffled {shuffled} has no run with weights on shuffled labels of these images and "
-                         "approaches: train one with --data.shuffle_labels true")  # fmt: skip
+                         "approaches, in the first fold: train one with --data.shuffle_labels true")  # fmt: skip
     return StudyRuns(folder, runs, scored, sorted(pretrainings, key=lambda run: run.seed), notes, dealt)
 
 

@@ -11,7 +11,7 @@ from vitlab.explain.loaded import load_run
 from vitlab.explain.neighbours import Neighbour
 from vitlab.explain.page.index import agreement
 from vitlab.explain.page.pictures import draw_image, strip
-from vitlab.explain.page.shown import BREAK, SMALL, Shown, cell
+from vitlab.explain.page.shown import BREAK, PICTURES, SMALL, Shown, cell
 from vitlab.explain.pretrained import Before, Reconstruction, before_fine_tuning, reconstruct
 from vitlab.models.mae import MAE
 from vitlab.report.markup import Markup, join, section, table, tag
@@ -20,7 +20,6 @@ from vitlab.report.runs import Run
 from vitlab.report.words import figure
 
 PATIENTS = 4  # of the draw, whose pictures are shown; figures are of the whole test set
-PICTURES = "pictures"
 
 
 def pretraining_section(shown: Shown, folder: Path, device: str) -> Markup | None:

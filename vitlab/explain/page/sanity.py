@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from vitlab.explain.page.pictures import overlay, strip
-from vitlab.explain.page.shown import Shown, cell
+from vitlab.explain.page.shown import PICTURES, SMALL, Shown, cell
 from vitlab.explain.sanity_measured import Example
 from vitlab.explain.score_findings import METHOD_NAMES
 from vitlab.report.findings import MEANING, TITLE, read_findings
 from vitlab.report.markup import Markup, section, tag
 
-PICTURES = "pictures"
 MOST = 12  # pictures of a strip: the image, and maps of which the first and the last are always there
-SMALL = 96  # px
 
 
 def looks_section(shown: Shown, folder: Path, tables: Path, examples: Sequence[Example]) -> Markup | None:
@@ -52,8 +50,8 @@ def _examples(shown: Shown, folder: Path, examples: Sequence[Example]) -> Markup
         items.append(tag("li", tag("h4", f"{title[0].upper()}{title[1:]}"), *rows, class_="row"))
     return tag(
         "details", tag("summary", "Maps as the weights are drawn anew, from the head downwards"),
-        tag("p", "Each has lost the part that is named and all before it. A map that stays shows the image, not what "
-            "was learned.", class_="note"), tag("ul", *items, class_="plain"),
+        tag("p", "From the head on, each has lost the part that is named and all before it. A map that stays shows the "
+            "image, not what was learned.", class_="note"), tag("ul", *items, class_="plain"),
     )  # fmt: skip
 
 

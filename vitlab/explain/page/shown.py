@@ -17,6 +17,7 @@ from vitlab.explain.study_runs import StudyRuns
 from vitlab.report.markup import Markup, join, tag, text
 
 BREAK = Markup("<br>")
+PICTURES = "pictures"  # folder beside index.html
 SMALL = 96  # px of pictures that are no slice of the case
 
 

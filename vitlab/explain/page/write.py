@@ -16,14 +16,14 @@ from vitlab.atomic import write_text
 from vitlab.explain.page.case import case_files, case_header, case_main
 from vitlab.explain.page.index import agreement_section, cases_section, index_header
 from vitlab.explain.page.pictures import cell_rules, scale_rule
-from vitlab.explain.page.shown import Shown, page_name
+from vitlab.explain.page.shown import PICTURES, Shown, page_name
 from vitlab.report.figures.palette import page_colors
 from vitlab.report.look import page
 from vitlab.report.markup import Markup, join, tag
 
 CASES = "cases"
 INDEX = "index.html"
-OWN = (CASES, INDEX, "pictures")  # in the folder: what an earlier call wrote goes with it
+OWN = (CASES, INDEX, PICTURES)  # in the folder: what an earlier call wrote goes with it
 GENERATOR = "vitlab explain"
 MARK = f'<meta name="generator" content="{GENERATOR}">'
 Section = Callable[[Shown, Path], Markup | None]  # of index.html; may write pictures into `pictures/` of the folder
