@@ -1,5 +1,7 @@
 """What a run refuses before it is built: settings that would train nothing, or evaluate something else."""
 
+from pathlib import Path
+
 import pytest
 
 from vitlab.cli import main
@@ -15,6 +17,50 @@ def test_a_run_that_trains_or_selects_nothing_is_refused(setting, image_folder, 
     assert main(args("fit", image_folder, tmp_path, f"--trainer.{setting}=0")) == 2
     assert f"trainer.{setting}=0 leaves no checkpoint to test" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--trainer.accumulate_grad_batches=0"], "accumulate_grad_batches is 0; give a number of at least 1"),
+        (["--trainer.check_val_every_n_epoch=0"], "trainer.check_val_every_n_epoch is 0; give a number of at least 1"),
+        (["--data.num_workers=-1"], "data.num_workers is -1; give a number of at least 0"),
+        (["--probe.max_images=0"], "probe.max_images is 0; give a number of at least 1"),
+        (["--trainer.check_val_every_n_epoch=3"], "trainer.max_epochs=2: the run would end without a checkpoint"),
+        (["--checkpoint.every_n_epochs=3"], "checkpoint.every_n_epochs=3 and trainer.max_epochs=2: the run would end"),
+        (["--checkpoint.save_top_k=0"], "checkpoint.save_top_k=0 keeps no checkpoint to test"),
+        (["--checkpoint.mode=best"], "checkpoint.mode: expected one of 'min', 'max', got 'best'"),
+        (["--trainer.max_epochs=-1"], "set --trainer.max_epochs or max_steps"),
+        (["--model.optim.betas=[2,2]"], "model.optim.betas is (2.0, 2.0); give a number in [0, 1) for each"),
+        (["--config=configs/simclr_pretrain.yaml", "--data.batch_size=1"], "set --data.batch_size to at least 2"),
+        (["--config"], "--config needs a value"),
+    ],
+)
+def test_a_number_that_ends_a_run_late_is_refused_before_it(flags, expected, image_folder, tmp_path, capsys):
+    assert main(args("fit", image_folder, tmp_path, "--trainer.max_epochs=2", *flags)) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("vitlab fit: ") and expected in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_for_the_folder_of_all_runs_is_refused(image_folder, tmp_path, capsys):
+    (tmp_path / "runs").write_text("mine")
+    for root in ("runs", "runs/below"):
+        assert main(args("fit", image_folder, tmp_path / root)) == 2
+        assert f"{tmp_path}/runs is a file: give a folder as --run.root" in capsys.readouterr().err
+        assert main(["study", "--config=configs/studies/quick.yaml", f"--root={tmp_path}/{root}"]) == 2
+        assert f"{tmp_path}/runs is a file, give a folder" in capsys.readouterr().err
+    assert (tmp_path / "runs").read_text() == "mine"
+
+
+@pytest.mark.parametrize("logger", ["false", "CSVLogger"])
+def test_the_configuration_lies_in_the_run_folder_whatever_the_logger(logger, image_folder, tmp_path, monkeypatch):
+    shipped = Path("configs/cnn.yaml").absolute()
+    monkeypatch.chdir(tmp_path)
+    small = ["--data.image_size=32", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", f"--config={shipped}"]
+    own = ["--trainer.logger.save_dir=curves"] if logger != "false" else []
+    assert main(args("fit", image_folder, "runs", *small, f"--trainer.logger={logger}", *own)) == 0
+    assert [path.parent for path in tmp_path.rglob("config.yaml")] == [tmp_path / "runs/discs/cnn/seed0"]
 
 
 @pytest.mark.parametrize("recipe", ["cnn_simclr", "vit_mae"])

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
@@ -32,6 +32,7 @@ from vitlab.precision import fastest_precision, on_cpu
 from vitlab.preflight import LINKED, check_checkpoint, check_settings
 from vitlab.run_folder import (
     RunSettings,
+    SaveConfigAtFit,
     approach_of,
     check_free,
     checkpoint_last,
@@ -65,17 +66,6 @@ class OneLineParser(OneLine, LightningArgumentParser):
         "trainer.callbacks": Callback.__subclasses__(),
         "trainer.logger": Logger.__subclasses__(),
     }
-
-
-class SaveConfigAtFit(SaveConfigCallback):
-    """Saves config.yaml at fit only, so that a later test or predict leaves the record of the run alone."""
-
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Save when training starts."""
-        if stage == "fit" and trainer.log_dir is not None:
-            self.config = self.config.clone()  # without what `fit --config` on the file must not do again
-            self.config.run.overwrite, self.config.ckpt_path = False, None
-            super().setup(trainer, pl_module, stage)
 
 
 class VitlabCLI(LightningCLI):

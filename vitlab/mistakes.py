@@ -114,8 +114,10 @@ def _explain(message: str, keys: set[str], named: Mapping[str, Sequence[type]], 
     if (word := re.match(r"unrecognized arguments: (\S+)", message)) is not None:
         file = word[1].endswith((".yaml", ".yml"))
         return f"cannot use '{word[1]}': " + (
-            f"give it as --config {word[1]}" if file else "settings begin with --, as in --seed_everything=1"
+            f"give it as --config {word[1]}" if file else "settings begin with --, as in --config FILE"
         )
+    if flag := re.match(r"argument (?:-c/)?--(\S+): (expected one argument|ignored explicit argument)", message):
+        return f"--{flag[1]} " + ("needs a value" if flag[2] == "expected one argument" else "takes no value")
     if (missing := re.match(r"[Tt]he following arguments are required: ([\w.]+)", message)) is not None:
         return _required(missing[1])
     if re.match(r"(Unable to load config|Not a valid subclass)", message) is not None:

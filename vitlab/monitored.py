@@ -44,6 +44,8 @@ def check_monitored(config: Any, model_class: type[BaseModule]) -> None:
                 f"{key}.monitor: {name} is there after every {every} epochs only, and {key} asks for it after each: "
                 "set --probe.every_n_epochs=1"
             )
+        if settings.mode not in ("min", "max"):
+            raise ValueError(f"{key}.mode: expected one of 'min', 'max', got {settings.mode!r}")
         better = next((mode for end, mode in _DIRECTIONS.items() if str(name).endswith(end)), settings.mode)
         if settings.mode != better:
             wrong = "stops when it gets better" if stops else "keeps the worst epoch"

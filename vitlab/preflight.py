@@ -13,6 +13,11 @@ from vitlab.precision import on_cpu
 
 # What the data know and the model is told.
 LINKED = ("num_classes", "image_size", "channels")
+# Numbers that Lightning and torch look at when training has begun.
+_LEAST = {
+    "data.num_workers": 0, "probe.every_n_epochs": 0, "probe.max_images": 1, "reconstructions.every_n_epochs": 0,
+    "reconstructions.images": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1,
+}  # fmt: skip
 
 
 def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> None:
@@ -36,6 +41,7 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
         raise ValueError(f"{name} trains on {views} views of an image: set --data.views={views}")
     if verb == "fit":
         check_monitored(config, model_class)
+        _check_counts(config, model_class)
     if model_class.pretraining and (asked := [name for name in ("robustness", "features") if config.run[name]]):
         raise ValueError(f"run.{asked[0]} is for a classifier and {name} is a pretraining: give it to the fine-tuning")
     if verb != "fit" and model_class.pretraining:
@@ -58,6 +64,30 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
             "trainer.enable_checkpointing=false leaves nothing to test: the best checkpoint of a run is; leave it "
             "out, or try things with --trainer.fast_dev_run=true"
         )
+
+
+def _check_counts(config: Any, model_class: type[BaseModule]) -> None:
+    """Find numbers that end a training in its first step, or leave nothing to test after its last."""
+    for key, least in _LEAST.items():
+        if (value := config[key]) is not None and value < least:
+            raise ValueError(f"{key} is {value}; give a number of at least {least}")
+    trainer, checkpoint = config.trainer, config.checkpoint
+    if model_class.views == 2 and config.data.batch_size < 2 and str(trainer.devices) == "1":
+        raise ValueError(
+            f"{model_class.__name__} needs other images to compare with: set --data.batch_size to at least 2"
+        )
+    if trainer.max_epochs == -1 and trainer.max_steps == -1:
+        raise ValueError("the schedule of the learning rate needs an end: set --trainer.max_epochs or max_steps")
+    if model_class.pretraining or trainer.fast_dev_run:  # they test nothing
+        return
+    if checkpoint.save_top_k == 0:
+        raise ValueError("checkpoint.save_top_k=0 keeps no checkpoint to test; give 1")
+    last = trainer.max_epochs
+    for key in ("checkpoint.every_n_epochs", "trainer.check_val_every_n_epoch"):
+        if last is not None and (config[key] or 0) > last > 0:
+            raise ValueError(
+                f"{key}={config[key]} and trainer.max_epochs={last}: the run would end without a checkpoint to test"
+            )
 
 
 def check_checkpoint(path: Path, config: Any) -> None:

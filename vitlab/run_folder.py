@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
@@ -46,6 +47,20 @@ class RunSettings:
     features: bool = False
 
 
+class SaveConfigAtFit(SaveConfigCallback):
+    """Saves config.yaml in the run folder, whatever the loggers are, and at fit only: a later test leaves it alone."""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Save when training starts."""
+        if stage == "fit":
+            self.config = self.config.clone()  # without what `fit --config` on the file must not do again
+            self.config.run.overwrite, self.config.ckpt_path = False, None
+            folder = run_folder(self.config, type(pl_module)).absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            self.config_filename = str(folder / "config.yaml")  # an absolute name overrules the logger's folder
+            super().setup(trainer, pl_module, stage)
+
+
 def approach_of(stated: str | None, model_class: type) -> str:
     """Return the recipe's approach, or the model class in lower case where a user has no recipe."""
     return stated or model_class.__name__.removesuffix("Classifier").lower()
@@ -75,7 +90,10 @@ def run_folder(config: Any, model_class: type) -> Path:
     for name in names:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{name} leads out of {run.root}: give names, and the folder as --run.root")
-    return Path(run.root).joinpath(*names, seed)
+    folder = Path(run.root).joinpath(*names, seed)
+    if files := [above for above in (folder, *folder.parents) if above.is_file()]:
+        raise ValueError(f"{files[0]} is a file: give a folder as --run.root")
+    return folder
 
 
 def check_free(folder: Path, config: Any, held: ExitStack) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from lightning.pytorch.callbacks import Callback
 
 from tests.conftest import wait_for
 from tests.study.conftest import CHAIN, Study
@@ -100,9 +101,16 @@ def test_a_changed_setting_makes_a_new_run_and_the_old_one_comes_back(study, cap
     assert sorted(study.written().values())[:3] == sorted(stamps.values())  # brought back, not made again
 
 
+class Breaks(Callback):
+    """What only training can show: it fails in its first step."""
+
+    def on_train_batch_start(self, *args):
+        raise RuntimeError("broken in the middle")
+
+
 def test_a_failed_job_is_retried_then_named_and_the_others_go_on(study, capsys):
-    study.write({"simclr_pretrain:data.batch_size": 1}, approaches=CHAIN, retries=1)  # one image has no other
-    study.write({"simclr_pretrain:data.image_size": 7})
+    breaks = {"class_path": "tests.study.test_run.Breaks"}
+    study.write({"simclr_pretrain:trainer.callbacks": [breaks]}, approaches=CHAIN, retries=1)
     assert study.run() == 1
     captured = capsys.readouterr()
     lines = captured.out.splitlines()

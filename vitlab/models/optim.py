@@ -13,13 +13,14 @@ from torch.optim.lr_scheduler import LambdaLR
 UNDECAYED = ("pos_embed", "cls_token", "reg_token", "mask_token")
 
 # Setting, what holds for it, and that in words.
-_RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+_RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("lr", lambda value: value > 0, "above 0, such as 0.001"),
     ("weight_decay", lambda value: value >= 0, "of at least 0, such as 0.05"),
     ("warmup_epochs", lambda value: value >= 0, "of at least 0, such as 5"),
     ("min_lr_ratio", lambda value: 0 <= value <= 1, "in [0, 1], such as 0.01"),
     ("momentum", lambda value: 0 <= value < 1, "in [0, 1), such as 0.9"),
     ("layer_decay", lambda value: 0 < value <= 1, "in (0, 1], such as 0.75"),
+    ("betas", lambda value: all(0 <= beta < 1 for beta in value), "in [0, 1) for each, such as [0.9, 0.999]"),
     ("base_batch_size", lambda value: value >= 1, "of at least 1, such as 256"),
 )
 

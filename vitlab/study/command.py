@@ -50,6 +50,8 @@ def main(args: list[str]) -> int:
             near = nearest(approach, study.approaches)
             raise ValueError(f"--only {approach}: there is no such approach{near}; there are {known}")
     folder = options.root / study.name
+    if files := [above for above in (folder, *folder.parents) if above.is_file()]:
+        raise ValueError(f"--root {options.root}: {files[0]} is a file, give a folder")
     jobs = plan(study, options.root, options.only)
     devices, threads = _workers(options, jobs)
     checker = Checker(devices[0], threads)
