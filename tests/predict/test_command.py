@@ -15,8 +15,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from vitlab.cli import main
 from vitlab.data.decode import to_uint8
 from vitlab.evaluate.predictions import read_predictions
-from vitlab.explain.loaded import load_run
-from vitlab.explain.ood import FILE
+from vitlab.explain.features.ood import FILE
+from vitlab.explain.runs.loaded import load_run
 from vitlab.explain.saliency.maps import image_maps, shown_method
 from vitlab.predict.command import write_overlay
 

@@ -10,19 +10,19 @@ from typing import get_args
 import numpy as np
 
 from vitlab.atomic import check_writable
-from vitlab.explain.attribute_probe import attributes
-from vitlab.explain.cases import cases_of, choose
-from vitlab.explain.loaded import load_run
-from vitlab.explain.looking import look
-from vitlab.explain.masks import masks_of
+from vitlab.explain.cases.looking import look
+from vitlab.explain.cases.masks import masks_of
+from vitlab.explain.cases.selection import cases_of, choose
+from vitlab.explain.features.attribute_probe import attributes
 from vitlab.explain.page.features import features_section
 from vitlab.explain.page.pretraining import pretraining_section
 from vitlab.explain.page.sanity import looks_section
 from vitlab.explain.page.shown import Shown
 from vitlab.explain.page.write import INDEX, Section, check_out, write_pages
-from vitlab.explain.sanity_measured import Example
-from vitlab.explain.study_runs import StudyRuns, has_weights, study_runs
-from vitlab.explain.study_scores import Depth, score_study
+from vitlab.explain.runs.loaded import load_run
+from vitlab.explain.runs.study_runs import StudyRuns, has_weights, study_runs
+from vitlab.explain.sanity.measured import Example
+from vitlab.explain.scores.study_scores import Depth, score_study
 from vitlab.report.findings import FOLDER, JSON, TITLE, brief_markdown, read_findings
 from vitlab.report.insert import check_marks, insert
 from vitlab.report.table import LineParser, positive

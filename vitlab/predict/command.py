@@ -17,9 +17,9 @@ from vitlab.atomic import check_writable, replacing_all
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources.volumes import MIN_HEAD, head_shares
 from vitlab.evaluate.results import read_results
-from vitlab.explain.loaded import Loaded, load_model, load_run
-from vitlab.explain.ood import NAME, OutOfDistribution, ood_of, saved_ood
+from vitlab.explain.features.ood import NAME, OutOfDistribution, ood_of, saved_ood
 from vitlab.explain.page.pictures import draw_image, overlay
+from vitlab.explain.runs.loaded import Loaded, load_model, load_run
 from vitlab.explain.saliency.maps import saliency_maps, shown_method
 from vitlab.mistakes import one_line_parser
 from vitlab.predict.images import Files, as_trained

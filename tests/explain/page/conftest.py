@@ -8,9 +8,9 @@ import pytest
 
 from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.scored import Scored
-from vitlab.explain.cases import cases_of, choose
-from vitlab.explain.looking import Look, Looks, Space
-from vitlab.explain.neighbours import Neighbour, votes
+from vitlab.explain.cases.looking import Look, Looks, Space
+from vitlab.explain.cases.neighbours import Neighbour, votes
+from vitlab.explain.cases.selection import cases_of, choose
 from vitlab.explain.page.features import features_section
 from vitlab.explain.page.shown import Shown
 from vitlab.explain.page.write import write_pages

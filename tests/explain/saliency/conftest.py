@@ -8,7 +8,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from vitlab.explain.loaded import Loaded
+from vitlab.explain.runs.loaded import Loaded
 
 SIDE = 64  # pixels; the models see the first 8
 

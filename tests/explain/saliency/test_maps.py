@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitlab.explain.loaded import load_run
+from vitlab.explain.runs.loaded import load_run
 from vitlab.explain.saliency.maps import image_maps, methods_for, saliency_maps
 
 CORNER = 16

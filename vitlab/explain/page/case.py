@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vitlab.explain.cases import Case
-from vitlab.explain.looking import Look
+from vitlab.explain.cases.looking import Look
+from vitlab.explain.cases.selection import Case
 from vitlab.explain.page.pictures import draw_image, outlined, overlay, strip
 from vitlab.explain.page.shown import BREAK, SMALL, Shown, cell, judged, page_name
-from vitlab.explain.score_findings import METHOD_NAMES
+from vitlab.explain.scores.findings import METHOD_NAMES
 from vitlab.report.markup import Markup, join, section, table, tag
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from vitlab.evaluate.projection import main_axes
-from vitlab.explain.looking import Space
+from vitlab.explain.cases.looking import Space
 from vitlab.explain.page.shown import Shown
 from vitlab.report.figures.picture import draw_picture
 from vitlab.report.figures.points import draw_map

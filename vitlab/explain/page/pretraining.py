@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from vitlab.evaluate.resampling import Resampling
-from vitlab.explain.image_scores import mean_score, scored_images
-from vitlab.explain.loaded import load_run
-from vitlab.explain.neighbours import Neighbour
+from vitlab.explain.cases.neighbours import Neighbour
+from vitlab.explain.features.pretrained import Before, Reconstruction, before_fine_tuning, reconstruct
 from vitlab.explain.page.index import agreement
 from vitlab.explain.page.pictures import draw_image, strip
 from vitlab.explain.page.shown import BREAK, PICTURES, SMALL, Shown, cell
-from vitlab.explain.pretrained import Before, Reconstruction, before_fine_tuning, reconstruct
+from vitlab.explain.runs.loaded import load_run
+from vitlab.explain.scores.image_scores import mean_score, scored_images
 from vitlab.models.mae import MAE
 from vitlab.report.markup import Markup, join, section, table, tag
 from vitlab.report.rows import Stat

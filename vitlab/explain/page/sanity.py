@@ -7,8 +7,8 @@ import numpy as np
 
 from vitlab.explain.page.pictures import overlay, strip
 from vitlab.explain.page.shown import PICTURES, SMALL, Shown, cell
-from vitlab.explain.sanity_measured import Example
-from vitlab.explain.score_findings import METHOD_NAMES
+from vitlab.explain.sanity.measured import Example
+from vitlab.explain.scores.findings import METHOD_NAMES
 from vitlab.report.findings import MEANING, TITLE, read_findings
 from vitlab.report.markup import Markup, section, tag
 

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.explain.cases import Case, CaseList
-from vitlab.explain.looking import Looks
+from vitlab.explain.cases.looking import Looks
+from vitlab.explain.cases.selection import Case, CaseList
 from vitlab.explain.page.pictures import Rgb, draw_image, picture_side
-from vitlab.explain.study_runs import StudyRuns
+from vitlab.explain.runs.study_runs import StudyRuns
 from vitlab.report.markup import Markup, join, tag, text
 
 BREAK = Markup("<br>")

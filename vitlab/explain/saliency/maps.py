@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitlab.explain.loaded import Loaded
+from vitlab.explain.runs.loaded import Loaded
 from vitlab.explain.saliency.attention import gradient_attention, rollout, shows_attention
 from vitlab.explain.saliency.cam import grad_cam
 from vitlab.explain.saliency.pixels import integrated_gradients, occlusion

@@ -1,0 +1,1 @@
+"""The runs of a study, taken from disk with their weights."""

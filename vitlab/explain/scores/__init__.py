@@ -1,0 +1,1 @@
+"""Whether saliency finds the lesion, better than what knows nothing of the model."""
