@@ -19,12 +19,13 @@ ARROWS = {
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
                       "evaluate", "extra_outputs"],
     "extra_outputs": ["data.corruptions", "evaluate"],
-    "preflight": ["mistakes", "monitored", "precision", "models", "data"],
+    "preflight": ["checkpoint", "mistakes", "monitored", "precision", "models", "data"],
     "monitored": ["callbacks", "models"],  # who logs what
     "precision": [],
     "config_files": ["shipped"],
     "run_folder": ["lock"],
     "atomic": [],
+    "checkpoint": [],
     "lock": [],
     "shipped": [],
     "cost": [],
@@ -37,7 +38,7 @@ ARROWS = {
     "data.batches": ["data.cache"],
     "data.datamodule": ["data.split_images", "data.batches", "data.sources", "data.cache", "data.augment",
                         "data.manifest"],
-    "data.split_images": ["data.sources", "data.splits", "data.shuffled_labels", "data.manifest"],
+    "data.split_images": ["checkpoint", "data.sources", "data.splits", "data.shuffled_labels", "data.manifest"],
     "data.shuffled_labels": ["data.splits", "data.manifest"],
     # csv_file and patients: labels of volumes come from a table of another shape than a manifest's
     "data.sources": ["data.sources", "data.manifest", "data.phantom", "data.decode", "data.cache", "data.csv_file",
@@ -58,9 +59,9 @@ ARROWS = {
     "study.build": ["study", "shipped", "lightning_cli", "models.backbones"],
     "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
-    "explain": ["explain", "data", "evaluate", "lock", "mistakes", "models", "report"],
+    "explain": ["checkpoint", "explain", "data", "evaluate", "lock", "mistakes", "models", "report"],
     # on files, with what explain knows of a run: how unlike its training an image is, and where it looks
-    "predict": ["predict", "data", "evaluate", "explain", "mistakes"],
+    "predict": ["checkpoint", "predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
     "bench": ["models", "data"],
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from vitlab.data.datamodule import ImageDataModule
+from vitlab.checkpoint import read_checkpoint
 from vitlab.mistakes import refuse_null
 from vitlab.models.base import BaseModule
 from vitlab.monitored import check_monitored
@@ -101,16 +101,7 @@ def check_checkpoint(path: Path, config: Any) -> None:
         FileNotFoundError: It is missing.
         ValueError: It cannot be read or does not fit.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no checkpoint {path}: a run keeps its own in checkpoints/best.ckpt and last.ckpt"
-        )
-    try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        settings = checkpoint["hyper_parameters"]
-        checkpoint[ImageDataModule.__qualname__]
-    except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
-        raise ValueError(f"{path} is not a checkpoint of vitlab ({type(error).__name__})") from None
+    settings = read_checkpoint(path)["hyper_parameters"]
     class_path = config.model.class_path
     if (held := settings.get("_class_path", class_path)) != class_path:
         names = [full.rpartition(".")[2] for full in (held, class_path)]

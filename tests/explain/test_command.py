@@ -126,9 +126,9 @@ def test_what_was_found_is_put_into_a_page(pages, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["nowhere"], "nowhere is not a folder"),
+        (["nowhere"], "there is no folder nowhere"),
         (["{empty}"], "has no finished run of a classifier"),
-        (["{study}", "--only", "cnm"], "--only cnm: there is no such approach; there are cnn, vit"),
+        (["{study}", "--only", "cnm"], "--only cnm: no run of it has finished; there are cnn, vit"),
         ([], "name the folder of a study"),
         (["{study}", "--findings", "{study}"], "name the folder of a study"),
         (["--findings", "{empty}"], "has no explain.json: run `vitlab explain STUDY_FOLDER` first"),
@@ -136,6 +136,10 @@ def test_what_was_found_is_put_into_a_page(pages, tmp_path, capsys):
         (["{study}", "--scores", "all"], "--scores: invalid choice: 'all' (choose from"),
         (["{study}", "--shuffled", "{study}"], "has no run with weights on shuffled labels"),
         (["{study}", "--patients", "none"], "'none' is not a whole number of at least 1"),
+        (["{study}", "--seed", "-5"], "--seed: -5 is no seed: give a number of at least 0"),
+        (["{study}", "--device", "gpuu"], "--device gpuu: torch has no such device here; there are cpu"),
+        (["{file}"], "there is no folder"),
+        (["{study}", "--out", "{study}"], "holds other files, such as"),
         (["{study}", "--patience", "3"], "unknown option --patience"),
         (["{study}", "--out", "{file}"], "is a file: name a folder"),
     ],
@@ -148,6 +152,17 @@ def test_mistakes_are_one_line(args, message, study, tmp_path, capsys):
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
     assert list((tmp_path / "empty").iterdir()) == [] and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_damaged_checkpoint_is_named(study, tmp_path, capfd):
+    """A disk was full, or a copy was interrupted."""
+    shutil.copytree(study, tmp_path / "study", ignore=shutil.ignore_patterns("explain"))
+    checkpoint = tmp_path / "study" / "vit" / "seed0" / "checkpoints" / "best.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:20_000])
+    assert main(["explain", str(tmp_path / "study"), "--scores", "none", "--patients", "1", "--worst", "1"]) == 2
+    said = capfd.readouterr().err.splitlines()
+    assert f"{checkpoint} is not a checkpoint of vitlab, or damaged" in said[-1] and "Traceback" not in "".join(said)
+    assert not (tmp_path / "study" / "explain").exists()
 
 
 def test_help_has_types_and_defaults(capsys):

@@ -5,6 +5,7 @@ import shutil
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 import yaml
@@ -102,6 +103,8 @@ def test_a_folder_of_everything(run, mixed, tmp_path, capsys):
     assert by_path["pictures/noise.jpg"]["warning"] == "unlike the training images"
     first = by_path["pictures/=HYPERLINK(1).png"]
     assert (first["predicted"], first["volume"], first["warning"]) == ("top", "", "")
+    assert [row["path"] for row in table(out / "skipped.csv")] == ["broken.png"]
+    assert "not an image" in table(out / "skipped.csv")[0]["reason"]
     volumes = table(out / "volumes.csv")
     facts = [(volume["predicted"], volume["slices"], volume["slices_with_head"]) for volume in volumes]
     assert facts == [("top", "6", "4"), ("bottom", "3", "3")]
@@ -111,6 +114,17 @@ def test_a_folder_of_everything(run, mixed, tmp_path, capsys):
     for file in out.iterdir():
         content = file.read_text().lower()
         assert "jane" not in content and "doe" not in content and "mrn99" not in content
+
+
+def test_dicom_files_without_pixels_stop_nothing(run, mixed, tmp_path):
+    """Reports lie in every folder of a clinic."""
+    report = pydicom.dcmread(mixed / "JANE" / "IM0")
+    del report.PixelData, report.Rows, report.Columns
+    report.save_as(mixed / "pictures" / "report.dcm")
+    for folder, images in (("pictures", 2), (".", 11)):
+        with pytest.warns(UserWarning, match="1 DICOM files of .* hold no pixels and are left out"):
+            assert predict(run, mixed / folder, tmp_path / "out") == 0
+        assert len(table(tmp_path / "out" / "predictions.csv")) == images
 
 
 def test_one_volume_of_many_slices_is_nothing_to_warn_of(run, tmp_path, recwarn):
@@ -208,7 +222,7 @@ def test_saliency_pictures_are_those_of_the_runs_maps(run, mixed, tmp_path):
     write_overlay(image, maps[0], tmp_path / "expected.png")
     with Image.open(out / rows[0]["saliency"]) as found, Image.open(tmp_path / "expected.png") as expected:
         assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 1
-    assert sorted(path.name for path in out.iterdir()) == ["predictions.csv", "saliency", "volumes.csv"]
+    assert sorted(path.name for path in out.iterdir()) == ["predictions.csv", "saliency", "skipped.csv", "volumes.csv"]
     assert predict(run, mixed / "pictures", out) == 0
     assert not (out / "saliency").exists()  # pictures of another time would be taken for these
 
@@ -229,7 +243,7 @@ def test_a_failure_leaves_what_was_there(run, mixed, tmp_path, monkeypatch):
         ("no checkpoint", "there is no checkpoint"),
         ("pretraining", "knows no classes"),
         ("no run", "leave a checkpoint in the folder of its run"),
-        ("not a checkpoint", "are not of a run of vitlab"),
+        ("not a checkpoint", "is not a checkpoint of vitlab, or damaged"),
         ("no folder", "there is no"),
         ("a file", "is a file: give the folder"),
         ("empty", "has no images"),

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from vitlab.checkpoint import read_checkpoint
 from vitlab.data.manifest import SPLITS, Manifest, split_sha256
 from vitlab.data.shuffled_labels import shuffle_labels
 from vitlab.data.sources import Source
@@ -40,7 +40,7 @@ class SplitImages:
         self.split_settings, self.label_fraction, self.shuffled = split_settings, label_fraction, shuffled
         self.trained: dict[str, Any] | None = None
         if checkpoint:
-            self.trained = torch.load(checkpoint, weights_only=True, map_location="cpu")["ImageDataModule"]
+            self.trained = read_checkpoint(checkpoint)["ImageDataModule"]
 
     @cached_property
     def source_manifest(self) -> Manifest:

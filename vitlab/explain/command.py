@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import torch
 
 from vitlab.atomic import check_writable
 from vitlab.explain.cases.looking import look
@@ -61,6 +62,9 @@ def main(args: list[str]) -> int:
     if options.findings is not None:
         _tell_brief(options.findings, options.into, options.mark)
         return 0
+    _check_device(options.device)
+    if not options.study.is_dir():
+        raise ValueError(f"there is no folder {options.study}: name that of a study, such as lightning_logs/phantom")
     out = options.out or options.study / FOLDER
     check_out(out)
     check_writable(out.parent, "--out")
@@ -117,8 +121,23 @@ def _tell_brief(folder: Path, into: Path | None, mark: str) -> None:
         insert(text, into, mark)
 
 
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):  # of a name that torch does not know, and of a device that is not there
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise ValueError(f"--device {name}: torch has no such device here; there are {', '.join(there)}") from None
+
+
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _seed(word: str) -> int:
+    number = int(word)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is no seed: give a number of at least 0")
+    return number
 
 
 def _options(args: Sequence[str]) -> argparse.Namespace:
@@ -135,7 +154,7 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
     )
     add("--patients", type=positive, default=12, metavar="N",
         help="patients to draw, or images where no patient is known (type: int, default: %(default)s)")  # fmt: skip
-    add("--seed", type=int, default=0, help="of the draw (type: int, default: %(default)s)")
+    add("--seed", type=_seed, default=0, help="of the draw (type: int, default: %(default)s)")
     add("--worst", type=positive, default=6, metavar="N",
         help="patients on each list of extremes (type: int, default: %(default)s)")  # fmt: skip
     quick = "methods of one pass an image; full: insertion, deletion and the slow methods as well"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vitlab.atomic import check_writable, replacing_all
+from vitlab.checkpoint import read_checkpoint
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources.volumes import MIN_HEAD, head_shares
 from vitlab.evaluate.results import read_results
@@ -23,9 +24,9 @@ from vitlab.explain.runs.loaded import Loaded, load_model, load_run
 from vitlab.explain.saliency.maps import saliency_maps, shown_method
 from vitlab.mistakes import one_line_parser
 from vitlab.predict.images import Files, as_trained
-from vitlab.predict.tables import Answers, write_images, write_volumes
+from vitlab.predict.tables import Answers, write_images, write_skipped, write_volumes
 
-TABLES = ("predictions.csv", "volumes.csv")
+TABLES = ("predictions.csv", "volumes.csv", "skipped.csv")
 SALIENCY = "saliency"  # the folder of pictures beside them
 _BATCH = 256
 _NAMED = 10  # files that cannot be read, in a message
@@ -68,8 +69,8 @@ def _settings(args: list[str]) -> Any:
     parser = one_line_parser(
         prog="vitlab predict",
         description="Write what a trained model says of the images of a folder: any mix of pictures, NIfTI volumes and "
-        "DICOM files. predictions.csv has a line an image, volumes.csv a line a volume. Without --images, predict "
-        "takes a data set's configuration.",
+        "DICOM files. predictions.csv has a line an image, volumes.csv a line a volume, skipped.csv one for each "
+        "image that cannot be read. Without --images, predict takes a data set's configuration.",
     )
     parser.add_argument("--config", action="config", help="YAML file of these settings")
     parser.add_argument("--ckpt_path", type=Path, required=True, help="RUN/checkpoints/best.ckpt, in its run's folder")
@@ -89,10 +90,7 @@ def _check_out(out: Path, images: Path) -> None:
 
 def _model_of(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
     """Return a run's classifier and its configuration."""
-    if not checkpoint.is_file():
-        raise FileNotFoundError(
-            f"there is no checkpoint {checkpoint}: a run keeps its own in checkpoints/best.ckpt and last.ckpt"
-        )
+    read_checkpoint(checkpoint)
     file = checkpoint.absolute().parents[1] / "config.yaml"
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -101,8 +99,8 @@ def _model_of(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
         raise FileNotFoundError(f"there is no {file}: leave a checkpoint in the folder of its run") from None
     except ValueError:
         raise
-    except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
-        raise ValueError(f"{checkpoint} and {file} are not of a run of vitlab ({type(error).__name__})") from None
+    except Exception as error:  # key, type and YAML errors of every kind: all mean the same to a user
+        raise ValueError(f"{file} is not that of {checkpoint} ({type(error).__name__}): restore it") from None
     if model.pretraining:
         raise ValueError(f"{checkpoint} is of a pretraining, which knows no classes: give that of a fine-tuning")
     return model, config
@@ -162,9 +160,10 @@ def _ask(run: Loaded, rows: NDArray[np.int64], detector: OutOfDistribution | Non
 
 def _write(answers: Answers, run: Loaded, rows: NDArray[np.int64], out: Path) -> None:
     """Write tables and pictures, all or none of them."""
-    with replacing_all(out, TABLES, "--out") as (images, volumes):
+    with replacing_all(out, TABLES, "--out") as (images, volumes, skipped):
         write_images(answers, images)
         write_volumes(answers, volumes)
+        write_skipped(run.data.cache.failures, skipped)
         if answers.saliency is None:
             shutil.rmtree(out / SALIENCY, ignore_errors=True)  # of another time
             return

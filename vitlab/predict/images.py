@@ -58,10 +58,17 @@ class Files(Source):
         for source in found:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of patients, whom only splits would need, and of links once more
-                manifest = source.manifest()
+                try:
+                    manifest = source.manifest()
+                except ValueError:
+                    if not (isinstance(source, Dicom) and source.without_pixels):
+                        raise
+                    continue  # nothing but reports: the other files are images nevertheless
             for name in _TAKEN:
                 columns[name] += manifest.column(name).tolist()
             self._of |= dict.fromkeys(manifest.path.tolist(), source)
+        if bare := sum(source.without_pixels for source in found if isinstance(source, Dicom)):
+            warnings.warn(f"{bare} DICOM files of {self.root} hold no pixels and are left out", stacklevel=2)
         if not columns["path"]:
             raise ValueError(f"{self.root} has no images: give a folder of PNG, JPEG, NIfTI or DICOM files")
         if others := sorted(set(rest) - set(dicom)):

@@ -77,6 +77,11 @@ def write_volumes(answers: Answers, path: Path) -> None:
     _write(path, [names, *rows])
 
 
+def write_skipped(failures: Iterable[tuple[str, str]], path: Path) -> None:
+    """Write a line for each image that cannot be read, and why."""
+    _write(path, [("path", "reason"), *failures])
+
+
 def _names(answers: Answers, *facts: str) -> list[str]:
     return [*facts, *(f"prob_{name}" for name in answers.classes), "predicted", "ood_score", "warning"]
 

@@ -60,7 +60,7 @@ def test_keyboard_walks_through_what_the_filter_has_left(pages, shown, browse):
         page.select_option("#only-list", "errors")
         left = cards(page)
         assert len(left) > 2
-        page.locator("h1").click()
+        page.locator("#only-list").focus()
         page.keyboard.press("j")
         page.keyboard.press("j")
         page.keyboard.press("k")
@@ -93,6 +93,13 @@ def test_a_page_shows_each_slice_of_each_approach(pages, shown, browse):
         assert table[2:5] == [
             f"{value:.2f} \u00b1 {deviation:.2f}" for value, deviation in zip(mean, spread, strict=True)
         ]
+        first = case.probs["cnn"][:, 0]
+        lines = page.locator(".slices li").first.locator("figcaption").nth(1).inner_text().split("\n")
+        said = case.classes[int(first.mean(0).argmax())]
+        assert lines[:2] == ["cnn", f"{said} {'right' if said == case.labels[0] else 'wrong'}"]
+        assert lines[2:5] == [f"{name} {first[:, k].mean():.2f} \u00b1 {first[:, k].std(ddof=1):.2f}"
+                              for k, name in enumerate(case.classes)]  # fmt: skip
+        assert lines[5].startswith("map of seed 0: for ")
         page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
         wait_for(lambda: page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)"))
         colours = (
@@ -198,6 +205,9 @@ def test_all_or_nothing_and_others_files_stay(tmp_path, shown):
 
 def test_a_folder_of_others_is_left_alone(tmp_path, shown):
     (tmp_path / "index.html").write_text("my page")
-    with pytest.raises(ValueError, match="holds other files of the same names"):
+    with pytest.raises(ValueError, match=r"holds other files, such as index\.html"):
         write_pages(shown, tmp_path, [], lambda line: None)
     assert (tmp_path / "index.html").read_text() == "my page"
+    (tmp_path / "index.html").rename(tmp_path / "image.png")
+    with pytest.raises(ValueError, match=r"holds other files, such as image\.png: name a new folder"):
+        write_pages(shown, tmp_path, [], lambda line: None)

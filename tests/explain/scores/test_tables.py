@@ -180,7 +180,9 @@ def test_a_page_with_little_room_gets_counts_and_names(parts):
     ]  # fmt: skip
     assert parts[1]["brief"] == [
         "With all weights drawn anew, 1 of 2 maps stay more like the trained model's map than its maps of other images "
-        "are: Grad-CAM++ of CNN."
+        "are: Grad-CAM++ of CNN.",
+        "When labels were shuffled in training, none of 2 maps stay more like the trained model's map than its maps of "
+        "other images are.",
     ]
     assert all(parts[at]["brief"] == parts[at]["sentences"] for at in (2, 3))
 

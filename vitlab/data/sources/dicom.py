@@ -64,6 +64,7 @@ class Dicom(Source):
         self.name = name or self.root.resolve().name
         self.labels, self.every, self.window, self.anonymise = labels, every, window, anonymise
         self.member = "" if window is None else f"{window[0]:g}..{window[1]:g}/"  # other settings are other pixels
+        self.without_pixels = 0  # files, such as reports, that the last manifest has left out
         self._real: dict[str, str] = {}  # of paths that would name the patient
         self._files = Shelf(lambda path: read_dicom(self.root / self._real.get(path, path), window))
 
@@ -73,7 +74,7 @@ class Dicom(Source):
         Raises:
             ValueError: There are no images.
         """
-        headers, broken = read_headers(self.root, files_below(self.root))
+        headers, broken, self.without_pixels = read_headers(self.root, files_below(self.root))
         if not headers and not broken:
             raise ValueError(f"{self.root} has no DICOM images: correct data.source.root")
         keys = ["path", "series", "patient_id"]

@@ -47,14 +47,14 @@ class Header:
     names_patient: bool
 
 
-def read_headers(root: Path, paths: Iterable[str]) -> tuple[list[Header], list[str]]:
+def read_headers(root: Path, paths: Iterable[str]) -> tuple[list[Header], list[str], int]:
     """Read the headers of files that are DICOM images, not their pixels.
 
     Returns:
-        The headers, and the files that claim to be DICOM and cannot be read. Others, and DICOM without pixels
-        (directories, reports), are passed over.
+        The headers, the files that claim to be DICOM and cannot be read, and how many hold no pixels, as directories
+        and reports do. Files of other kinds are passed over.
     """
-    headers, broken = [], []
+    headers, broken, bare = [], [], 0
     for path in paths:
         if not looks_like_dicom(root / path):
             continue
@@ -65,9 +65,11 @@ def read_headers(root: Path, paths: Iterable[str]) -> tuple[list[Header], list[s
             continue
         if header is not None:
             headers.append(header)
-        elif not _has_preamble(root / path):
+        elif _has_preamble(root / path):
+            bare += 1
+        else:
             broken.append(path)
-    return headers, broken
+    return headers, broken, bare
 
 
 def looks_like_dicom(path: Path) -> bool:

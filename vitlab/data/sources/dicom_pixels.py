@@ -109,7 +109,7 @@ def _by_header(values: NDArray[Any], centre: float, width: float | None, functio
     """
     function = function.upper()
     if width is None or width < (1 if function == "LINEAR" else 1e-9):
-        raise ValueError(f"its window is {width} wide: set data.source.window")
+        raise ValueError(f"the WindowWidth of its header is {width}: correct it")
     if function == "SIGMOID":
         return windowed(1 / (1 + np.exp(-4 * (values.astype(np.float64) - centre) / width)), (0.0, 1.0))
     if function == "LINEAR":

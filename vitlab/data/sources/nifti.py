@@ -228,7 +228,9 @@ def read_nifti(file: Path, axis: Axis = "axial", window: Window | None = None) -
     try:
         image: Any = nibabel.load(file)
         shape = image.shape
-        if len(shape) < 3 or any(length != 1 for length in shape[3:]):
+        if len(shape) < 3:
+            raise ValueError(f"its shape is {' x '.join(map(str, shape))}: a volume has three dimensions")
+        if any(length != 1 for length in shape[3:]):
             raise ValueError(f"its shape is {' x '.join(map(str, shape))}: only single volumes are read, so split it")
         if not 0 < np.prod(shape, dtype=np.float64) <= MOST_VOXELS:
             raise ValueError(f"its header claims {' x '.join(map(str, shape))} voxels")

@@ -11,6 +11,8 @@ from vitlab.explain.page.shown import BREAK, SMALL, Shown, cell, judged, page_na
 from vitlab.explain.scores.findings import METHOD_NAMES
 from vitlab.report.markup import Markup, join, section, table, tag
 
+MOST_CLASSES = 5  # whose probabilities stand below a slice; and the true one's
+
 
 def case_files(shown: Shown, number: int) -> Iterator[tuple[str, bytes]]:
     """Yield the pictures of a case: their file names and what the files hold."""
@@ -92,13 +94,14 @@ def _slices(shown: Shown, case: Case, number: int, looks: list[tuple[str, Look]]
     for at, row in enumerate(case.rows.tolist()):
         file = f"{number + 1:04d}-{at + 1:03d}.webp"
         truth = str(case.labels[at])
-        words = [tag("b", truth), BREAK, tag("span", str(shown.paths[row]), class_="path")]
+        truths = [tag("b", truth), BREAK, tag("span", str(shown.paths[row]), class_="path")]
         of, side = 1 + len(looks), shown.side
-        cells = [cell(file, 0, of, side, f"Slice {at + 1}, with the outline of its mask", *words)]
+        cells = [cell(file, 0, of, side, f"Slice {at + 1}, with the outline of its mask", *truths)]
         for column, (name, look) in enumerate(looks, 1):
-            said = [name, ": ", judged(look.said[at], truth) if look.said[at] else "not in the test set of this run",
-                     BREAK, _probability(case, name, at)]  # fmt: skip
-            cells.append(cell(file, column, of, side, f"Where {name} looks in slice {at + 1}", *said))
+            said = _probabilities(case, name, at)
+            seen = f"for {look.said[at]}" if look.said[at] else "not in its test set"
+            words = [tag("b", name), *said, BREAK, tag("span", f"map of seed {look.run.seed}: {seen}", class_="path")]
+            cells.append(cell(file, column, of, side, f"Where {name} looks in slice {at + 1}", *words))
         items.append(tag("li", tag("div", *cells, class_="cells")))
     asked = [f"{name}: {METHOD_NAMES[look.method]}, seed {look.run.seed}" +
              ("" if look.run.fold is None else f" of fold {look.run.fold}") for name, look in looks]  # fmt: skip
@@ -111,19 +114,26 @@ def _slices(shown: Shown, case: Case, number: int, looks: list[tuple[str, Look]]
     unseen = [] if looks else [tag("p", "No checkpoint is left of the runs that were tested on it: what they look at "
                                    "cannot be shown.", class_="none")]  # fmt: skip
     return section(
-        "slices", "Slices", "What speaks for the class that one run of each approach says of the slice, on one colour "
-        "scale for all: a map that says nothing paints nothing. Below it, what all runs say of the slice in the mean.",
+        "slices", "Slices", "The map shows what speaks for the class that one run of each approach says of the slice, "
+        "on one colour scale for all: a map that says nothing paints nothing. Below it stands what all runs say of the "
+        "slice: the class that is most probable in the mean, and each probability \u00b1 its deviation over runs.",
         *unseen, legend, tag("p", "; ".join(asked), class_="note"), tag("ul", *items, class_="plain slices"),
     )  # fmt: skip
 
 
-def _probability(case: Case, name: str, at: int) -> str:
+def _probabilities(case: Case, name: str, at: int) -> list[Markup]:
+    """Return what all runs of an approach say of a slice: the class, right or wrong, and a line a class."""
     probs = case.probs[name][:, at]
-    tested = np.isfinite(probs[:, 0])
-    if not tested.any():
-        return ""
-    mean = probs[tested].mean(0)
-    return f"{case.classes[int(mean.argmax())]} {mean.max():.2f}, {int(tested.sum())} runs"
+    probs = probs[np.isfinite(probs[:, 0])]
+    if not len(probs):
+        return []
+    mean, n = probs.mean(0), len(probs)
+    spread = [f" \u00b1 {value:.2f}" for value in probs.std(0, ddof=1)] if n > 1 else [""] * len(mean)
+    truth = str(case.labels[at])
+    told = sorted(np.argsort(-mean, kind="stable")[:MOST_CLASSES].tolist())
+    told += [] if truth in [case.classes[k] for k in told] else [case.classes.index(truth)]
+    lines = [join([BREAK, f"{case.classes[k]} {mean[k]:.2f}{spread[k]}"]) for k in told]
+    return [BREAK, judged(case.classes[int(mean.argmax())], truth), *lines]
 
 
 def _neighbours(case: Case, number: int, looks: list[tuple[str, Look]]) -> Markup:

@@ -1,7 +1,8 @@
 "use strict";
 // Filters the cases, walks through them by keyboard, and takes the filter along from page to page: #in=0,3,7.
 (() => {
-  const typing = (event) => event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select");
+  const typing = (event) => event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")
+    || event.target.matches("select") && !"jku".includes(event.key);  // its own are the arrows and Enter
   const stepOf = (event) => ({ j: 1, ArrowRight: 1, k: -1, ArrowLeft: -1 })[event.key] ?? 0;
   const page = (number) => `${String(number + 1).padStart(4, "0")}.html`;
 
@@ -44,6 +45,7 @@
   }
 
   function filter() {
+    approach.title = verdict.value ? "" : "of what this approach said: choose right or wrong too";
     const found = cards.filter(passes);
     const chosen = found.length < cards.length ? `#in=${found.map((card) => card.dataset.number).join(",")}` : "";
     for (const card of cards) {

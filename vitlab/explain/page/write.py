@@ -17,6 +17,7 @@ from vitlab.explain.page.case import case_files, case_header, case_main
 from vitlab.explain.page.index import agreement_section, cases_section, index_header
 from vitlab.explain.page.pictures import cell_rules, scale_rule
 from vitlab.explain.page.shown import PICTURES, Shown, page_name
+from vitlab.explain.scores.tables import WRITTEN
 from vitlab.report.figures.palette import page_colors
 from vitlab.report.look import page
 from vitlab.report.markup import Markup, join, tag
@@ -79,8 +80,8 @@ def check_out(out: Path) -> None:
         raise ValueError(f"--out {out} is a file: name a folder")
     index = out / INDEX
     ours = index.is_file() and MARK in index.read_text(encoding="utf-8", errors="replace")
-    if not ours and any((out / name).exists() for name in OWN):
-        raise ValueError(f"--out {out} holds other files of the same names: name another folder")
+    if not ours and (foreign := sorted(path.name for path in out.glob("*") if path.name not in WRITTEN)):
+        raise ValueError(f"--out {out} holds other files, such as {foreign[0]}: name a new folder or an empty one")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitlab.checkpoint import read_checkpoint
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.evaluate.results import read_results
 from vitlab.mistakes import one_line_parser
@@ -122,16 +123,16 @@ def load_model(config: dict[str, Any], checkpoint: Path) -> BaseModule:
 
     Args:
         config: The run's config.yaml.
-        checkpoint: Read with weights_only, so that it runs no code.
+        checkpoint: Nothing in it is executed.
 
     Raises:
-        ValueError: config.yaml names no model of this kind.
+        ValueError: config.yaml names no model of this kind, or the checkpoint is damaged.
     """
     module, _, name = config["model"]["class_path"].rpartition(".")
     kind = getattr(import_module(module), name)
     if not issubclass(kind, BaseModule):
         raise ValueError(f"{config['model']['class_path']} of {checkpoint.parents[1]} is no model of vitlab")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = read_checkpoint(checkpoint)
     settings = {key: value for key, value in state["hyper_parameters"].items() if not key.startswith("_")}
     settings |= {} if kind.pretraining else {"weights": None, "pretrained": False}  # the checkpoint has them
     model: BaseModule = kind(**settings)

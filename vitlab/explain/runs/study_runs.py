@@ -108,7 +108,7 @@ def study_runs(folder: Path, only: Sequence[str] | None = None, shuffled: Path |
     known = sorted({run.approach for run in classifiers})
     for name in only or ():
         if name not in known:
-            raise ValueError(f"--only {name}: there is no such approach; there are {', '.join(known)}")
+            raise ValueError(f"--only {name}: no run of it has finished; there are {', '.join(known)}")
     ranks = {approach: rank for rank, approach in enumerate(OWN)}
     runs: dict[str, list[Run]] = {}
     for run in sorted(classifiers, key=lambda run: (ranks.get(run.approach, len(ranks)), run.approach, run.axes,

@@ -51,10 +51,10 @@ def sanity_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
         pairs |= dict(zip(mine, corrected(list(mine.values())), strict=True))
     for key in maps:
         found.sentences.append(_sentence(key, redrawn[key], known, pairs))
-    stay = {key for (_, key, stage), pair in pairs.items() if stage != SHUFFLED and _stays(pair)}
-    named = ": " + listed(["{1} of {0}".format(*_names(key)) for key in maps if key in stay]) if stay else ""
-    found.brief = [f"With all weights drawn anew, {len(stay)} of {len(maps)} maps stay more like the trained model's "
-                   f"map than its maps of other images are{named}."]  # fmt: skip
+    for lost, words in ((False, "With all weights drawn anew"), (True, "When labels were shuffled in training")):
+        some = {of: pair for of, pair in pairs.items() if (of[2] == SHUFFLED) == lost}
+        if some:
+            found.brief.append(_counted(words, some, maps))
     for name, words in LIKENESS.items():
         head = ["approach", "method", *DRAWN_ANEW, *REFERENCES, "all drawn anew minus other images"]
         rows = [
@@ -126,6 +126,15 @@ def _sentence(
     if kept:
         return f"{text}; more than chance stays of {listed(kept)}, so part of the map was not learned."
     return f"{text}; no more than chance stays."
+
+
+def _counted(words: str, pairs: dict[tuple[str, Key, str], Pair], maps: Sequence[Key]) -> str:
+    """Say how many of the maps that were asked stay alike, and which."""
+    stay = {key for (_, key, _), pair in pairs.items() if _stays(pair)}
+    named = ": " + listed(["{1} of {0}".format(*_names(key)) for key in maps if key in stay]) if stay else ""
+    asked = len({key for _, key, _ in pairs})
+    return (f"{words}, {len(stay) or 'none'} of {asked} maps stay more like the trained model's map than its maps of "
+            f"other images are{named}.")  # fmt: skip
 
 
 def _names(key: Key) -> list[str]:

@@ -54,8 +54,10 @@ def score_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
         "Does saliency find the tumour?",
         "Scores of saliency maps against the tumour's mask (0 to 1, more is better), and of the prediction as the most "
         "important pixels come in (insertion, more is better) or go (deletion, less is better): mean over patients "
-        "and runs, 95 % interval over both. A map that does not beat its best control shows nothing that could not be "
-        "drawn without the model.",
+        "and runs, 95 % interval over both. A map beats its best control where the interval of their difference leaves "
+        "out 0 (it holds for other runs too) and p of the paired permutation test over patients is below .05 after "
+        "Holm's correction (it holds for these runs). One that does not shows nothing that could not be drawn without "
+        "the model.",
     )
     groups = by_run(lines, "method", "control")
     runs: dict[str, dict[Key, list[Scored]]] = {

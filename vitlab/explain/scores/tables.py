@@ -20,6 +20,7 @@ PARTS = (
     ("regions.csv", region_findings),
     ("probe.csv", probe_findings),
 )
+WRITTEN = (*(name for name, _ in PARTS), JSON, MARKDOWN)
 
 
 def write_tables(
