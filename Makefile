@@ -63,7 +63,7 @@ readme: $(INSTALLED)  ## put the tables of the last demo and of the published ru
 	$(RUN) compare $(PUBLISHED)/cheng --by patient_prefix --into README.md --mark cheng
 	for study in label_efficiency shuffled_labels leak; do \
 		$(RUN) compare $(PUBLISHED)/$$study --brief --into README.md --mark $$study || exit 1; done
-	for study in phantom cheng; do \
+	for study in phantom cheng_fold1; do \
 		$(RUN) explain --findings $(PUBLISHED)/$$study/explain --into README.md --mark explain-$$study || exit 1; done
 	mkdir -p lightning_logs/readme
 	$(RUN) compare $(PUBLISHED)/label_efficiency --brief --report lightning_logs/readme/report.html
