@@ -28,6 +28,7 @@ ARROWS = {
     "run_folder": ["lock"],
     "atomic": [],
     "npz": [],
+    "spreadsheet": [],
     "yaml_text": [],
     "lock": [],
     "shipped": [],
@@ -68,7 +69,7 @@ ARROWS = {
     "report": ["report", "evaluate"],
     "bench": ["models", "data"],
 }
-ROOT = ["__version__", "atomic", "npz", "yaml_text"]  # what everyone may take from vitlab itself
+ROOT = ["__version__", "atomic", "npz", "spreadsheet", "yaml_text"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
 LIGHT = ("", "__main__", "cli", "config_files", "atomic", "npz", "yaml_text", "lock", "shipped", "evaluate", "report",
