@@ -13,7 +13,7 @@ SHORT_VIT := --model.backbone_kwargs='{patch_size: 16}' --data.batch_size=16 --m
 GENTLE := --data.augment.crop_scale=[0.85,1] --data.augment.rotation=5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr study test lint compare readme readme-audit tensorboard clean
+.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr study test soak lint compare readme readme-audit tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ study: $(INSTALLED)  ## four approaches x 3 seeds x 3 folds on the built-in imag
 
 test: lint  ## lint, types and every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+
+soak: $(INSTALLED)  ## the long forms of kills, fuzz and clusters (hours)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --timeout 36000
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -54,7 +54,11 @@ def data_root():
 @pytest.fixture(scope="session")
 def image_folder(tmp_path_factory):
     """Return train/, val/ and test/ of 40 + 16 + 16 gray images: a bright disc at the top or bottom, with noise."""
-    root = tmp_path_factory.mktemp("discs")
+    return write_discs(tmp_path_factory.mktemp("discs"))
+
+
+def write_discs(root):
+    """Write the images of `image_folder`."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:36, :40]
     for split, count in (("train", 20), ("val", 8), ("test", 8)):

@@ -17,7 +17,9 @@ ARROWS = {
     "cli": ["config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study",
             "evaluate", "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
-                      "evaluate", "extra_outputs"],
+                      "evaluate", "extra_outputs", "checkpoint_io", "stops"],
+    "checkpoint_io": [],
+    "stops": [],
     "extra_outputs": ["data.corruptions", "evaluate"],
     "preflight": ["checkpoint", "mistakes", "monitored", "precision", "models", "data"],
     "monitored": ["callbacks", "models"],  # who logs what
@@ -26,6 +28,9 @@ ARROWS = {
     "run_folder": ["lock"],
     "atomic": [],
     "checkpoint": [],
+    "npz": [],
+    "spreadsheet": [],
+    "yaml_text": [],
     "lock": [],
     "shipped": [],
     "cost": [],
@@ -65,11 +70,11 @@ ARROWS = {
     "report": ["report", "evaluate"],
     "bench": ["models", "data"],
 }
-ROOT = ["__version__", "atomic"]  # what everyone may take from vitlab itself
+ROOT = ["__version__", "atomic", "npz", "spreadsheet", "yaml_text"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
-LIGHT = ("", "__main__", "cli", "config_files", "atomic", "lock", "shipped", "evaluate", "report", "study.command",
-         "study.plan", "data.manifest", "data.csv_file", "data.patients")  # fmt: skip
+LIGHT = ("", "__main__", "cli", "config_files", "atomic", "npz", "yaml_text", "lock", "shipped", "evaluate", "report",
+         "study.command", "study.plan", "data.manifest", "data.csv_file", "data.patients")  # fmt: skip
 
 
 def modules():

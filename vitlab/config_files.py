@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitlab.shipped import find_config
+from vitlab.yaml_text import Unfolds, parse
 
 FLAGS = ("--config", "-c")
 _LIGHTNING = ("fit", "validate", "test", "predict")
@@ -71,7 +72,9 @@ def check_kinds(verb: str, args: list[str]) -> None:
         try:
             path = find_config(name)
             found = _read(path)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if verb in ("data", "predict --images") or isinstance(error, Unfolds):
+                raise
             continue  # the verb says it, with what it wants
         _check_kind(verb, name, found)
 
@@ -88,11 +91,11 @@ def _named(args: list[str]) -> Iterator[tuple[int, str, str]]:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return what a file holds; jsonargparse would not name the file that is no configuration."""
-    import yaml
-
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = parse(path.read_text(encoding="utf-8"))
+    except Unfolds as error:
+        raise Unfolds(f"{path}: {error}") from None
+    except ValueError as error:
         raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(found, dict):
         held = {type(None): "nothing", list: "a list", str: "text"}.get(type(found), "a value")

@@ -16,8 +16,10 @@ from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
+from vitlab.checkpoint_io import AtomicCheckpointIO
 from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
@@ -42,6 +44,7 @@ from vitlab.run_folder import (
     run_folder,
     study_of,
 )  # fmt: skip
+from vitlab.stops import FiniteWeights, in_one_line
 
 # Warnings of the libraries that no user can act on.
 UNHELPFUL = (
@@ -178,7 +181,7 @@ class VitlabCLI(LightningCLI):
         self.cost = CostMonitor()
         extra: list[Callback] = [self.results, *extra_outputs(self.verb, config, self.folder)]
         if fit:
-            extra.append(self.cost)
+            extra += [self.cost, FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
             if kwargs.get("logger", settings.get("logger")):
                 extra.append(LearningRateMonitor("epoch"))
         on_terminal = sys.stderr.isatty()
@@ -191,6 +194,8 @@ class VitlabCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except TypeError as error:  # Lightning's, for devices that are no number
             raise ValueError(f"trainer: {error}") from None
+        if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):  # others write in their own ways
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if fit and not self.model.pretraining:
             # Lightning's save_last follows improvements of the best only. Behind that one in the list: last.ckpt
             # then knows the best of its own epoch.
@@ -206,7 +211,8 @@ class VitlabCLI(LightningCLI):
         if config.run.overwrite and not config.get("ckpt_path") and trainer.is_global_zero and not trainer.fast_dev_run:
             clear(self.folder)
         try:
-            trainer.fit(**kwargs)
+            with in_one_line(self.folder, config.data.batch_size, trainer.accumulate_grad_batches):
+                trainer.fit(**kwargs)
             if not self.cost.totals:  # resumed behind the last epoch: nothing was left to train
                 self.cost.close(trainer)
         except SystemExit:  # Lightning has torn the run down; its SIGTERM would end in 0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vitlab.atomic import write_text
 from vitlab.audit.checks import Audit
 from vitlab.audit.copies.pairs import worst_first
+from vitlab.spreadsheet import cell
 
 
 def write_json(audit: Audit, path: Path) -> None:
@@ -61,5 +62,5 @@ def _plain(value: Any) -> Any:
 
 def _write_rows(path: Path, rows: Iterable[Iterable[Any]]) -> None:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows([cell(value) for value in row] for row in rows)
     write_text(path, buffer.getvalue(), errors="surrogateescape")  # so that a name in it opens the file

@@ -11,17 +11,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Decoded = Image.Image | NDArray[Any]
 _EXIF_ORIENTATION = 0x0112
+# Pillow knows more, and for some, such as EPS, it starts a program on what the file holds.
+FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "AVIF")
 
 
 def open_image(path: Path | str) -> Image.Image:
     """Open an image file; its pixels are read by `to_uint8`, which knows how many it needs.
 
     Raises:
-        OSError: There is no such file, it is no image, or a pipe or device, which would never end.
+        OSError: There is no such file, it is no image of `FORMATS`, or a pipe or device, which would never end.
     """
     if not S_ISREG(os.stat(path).st_mode):
         raise OSError("not a file")
-    return Image.open(path)
+    return Image.open(path, formats=FORMATS)
 
 
 def to_uint8(image: Decoded, image_size: int, channels: int, fit: Literal["pad", "crop"]) -> NDArray[np.uint8]:

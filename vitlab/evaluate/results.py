@@ -41,10 +41,12 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "results.json"
     try:
-        results: dict[str, Any] = json.loads(path.read_text())
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(results, dict):
+            raise ValueError("it is not a JSON object")
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not readable as JSON ({error}); delete it and run again") from None
     return results
 

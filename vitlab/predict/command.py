@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,6 +24,7 @@ from vitlab.explain.saliency.maps import saliency_maps, shown_method
 from vitlab.mistakes import one_line_parser
 from vitlab.predict.images import Files, as_trained
 from vitlab.predict.tables import Answers, write_images, write_skipped, write_volumes
+from vitlab.yaml_text import parse
 
 TABLES = ("predictions.csv", "volumes.csv", "skipped.csv")
 SALIENCY = "saliency"  # the folder of pictures beside them
@@ -93,7 +93,7 @@ def _model_of(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
     read_checkpoint(checkpoint)
     file = checkpoint.absolute().parents[1] / "config.yaml"
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = parse(file.read_text(encoding="utf-8"))
         model = load_model(config, checkpoint)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no {file}: leave a checkpoint in the folder of its run") from None

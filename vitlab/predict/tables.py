@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources.volumes import split_member
+from vitlab.spreadsheet import cell
 
 UNLIKE = "unlike the training images"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,16 +94,4 @@ def _said(answers: Answers, probs: NDArray[np.float64], unlike: float | None, wa
 def _write(path: Path, rows: Iterable[Iterable[Any]]) -> None:
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         for row in rows:
-            csv.writer(file, lineterminator="\n").writerow([_plain(value) for value in row])
-
-
-def _plain(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula; a negative number stays one."""
-    text = str(value)
-    if not text.startswith(_FORMULA):
-        return value
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}"
-    return value
+            csv.writer(file, lineterminator="\n").writerow([cell(value) for value in row])

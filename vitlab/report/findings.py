@@ -106,7 +106,7 @@ def read_findings(folder: Path) -> tuple[list[Findings], set[str]]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return [Findings.of_record(part) for part in record["parts"]], set(record["runs"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: remove it, and run `vitlab explain` again") from error
 
 

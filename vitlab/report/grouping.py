@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vitlab.evaluate.scored import Scored
 from vitlab.report.runs import Run
+from vitlab.yaml_text import parse
 
 GROUPS = (2, 12)  # different values that a column of groups has
 OURS = {"path", "label", "patient_id", "split", "mask_path", "fold", "index"}
@@ -85,9 +84,9 @@ def _table(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], set[str], str]:
 
 def _source(folder: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = parse((folder / "config.yaml").read_text(encoding="utf-8"))
         settings = config["data"]["source"]["init_args"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     return settings if isinstance(settings, dict) else {}
 

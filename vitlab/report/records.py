@@ -16,6 +16,7 @@ from vitlab.report.labels import record as efficiency
 from vitlab.report.rows import COSTS, GAP_SPLITS, Row, Stat
 from vitlab.report.summary import Table
 from vitlab.report.verdict import METRIC, verdict
+from vitlab.spreadsheet import cell
 
 PARTS: tuple[str, ...] = tuple(reversed(SPLITS))
 LEVELS: tuple[Level, ...] = ("slice", "patient")
@@ -48,7 +49,7 @@ def to_csv(tables: Sequence[Table]) -> str:
             if writer is None:
                 writer = csv.DictWriter(text, list(record), lineterminator="\n")
                 writer.writeheader()
-            writer.writerow(record)
+            writer.writerow({name: cell(value) for name, value in record.items()})
     return text.getvalue()
 
 

@@ -12,6 +12,7 @@ from vitlab.report.groups import grouping_of, score_groups
 from vitlab.report.insert import check_marks, insert, replace
 from vitlab.report.runs import Run, find_runs, read_run
 from vitlab.report.summary import RESAMPLES, Table, build_tables
+from vitlab.yaml_text import parse
 
 DEFAULT_DIR = "lightning_logs"
 KEYS = ("dirs", "format", "out", "data", "by", "resamples", "report")  # of a --config file
@@ -194,13 +195,11 @@ def _resamples(value: Any) -> int:
 
 
 def _config(file: Path) -> dict[str, Any]:
-    import yaml
-
     if not file.is_file():
         raise FileNotFoundError(f"there is no config file {file}")
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = parse(file.read_text(encoding="utf-8")) or {}
+    except ValueError as error:
         raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{file} is not a mapping of options to values")

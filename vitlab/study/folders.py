@@ -8,13 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from vitlab.atomic import write_text
 from vitlab.evaluate.results import read_results
 from vitlab.lock import InUse, hold
 from vitlab.study.plan import Job
 from vitlab.study.settings import Settings, differences, get, material, without
+from vitlab.yaml_text import parse
 
 RECORD = "job.json"
 LOG = "train.log"  # what the run prints
@@ -160,9 +159,9 @@ def agrees(job: Job, resolved: Settings) -> bool:
         resolved: The job's settings with every default, as `fit --print_config` gives them.
     """
     try:
-        config = yaml.safe_load((job.folder / "config.yaml").read_text(encoding="utf-8"))
+        config = parse((job.folder / "config.yaml").read_text(encoding="utf-8"))
         results = read_results(job.folder)
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError):
         return False
     if not isinstance(config, dict) or results is None:
         return False

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from vitlab.yaml_text import parse
+
 Settings = dict[str, Any]
 # A class with settings of its own stands here, as class_path and init_args.
 _CLASSES = (("model",), ("data", "source"))
@@ -41,9 +43,9 @@ def read_yaml(path: Path) -> Settings:
         ValueError: It is not YAML, or no mapping.
     """
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
+        found = parse(path.read_text(encoding="utf-8"), _Loader)
+    except ValueError as error:
+        raise ValueError(f"{path} is not YAML of settings: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds a {type(found).__name__}, not keys and values")
     return found

@@ -3,7 +3,6 @@
 import difflib
 import os
 import threading
-import zipfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from PIL import Image
 from vitlab.data.decode import Decoded
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources.base import Source, resolve_folder, resolve_root
+from vitlab.npz import Damaged, read_arrays, shape_of
 
 
 class MedMnist(Source):
@@ -67,20 +67,17 @@ class MedMnist(Source):
         """Free the images."""
         self._images = {}
 
-    def _shape(self, key: str) -> tuple[int, ...]:
-        """Return the shape of an array without decompressing it."""
-        with zipfile.ZipFile(self.file) as arrays, arrays.open(f"{key}.npy") as file:
-            major = np.lib.format.read_magic(file)[0]
-            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-            return read(file)[0]
-
     def _array(self, key: str) -> NDArray[Any]:
         try:
-            with np.load(self.file, allow_pickle=False) as arrays:
-                array: NDArray[Any] = arrays[key]
-        except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
-            raise ValueError(f"{self.file} is no file of MedMNIST: cannot read {key} in it") from None
-        return array
+            return read_arrays(self.file, [key])[0]
+        except Damaged as error:
+            raise ValueError(f"{self.file} is no file of MedMNIST: {error}") from None
+
+    def _shape(self, key: str) -> tuple[int, ...]:
+        try:
+            return shape_of(self.file, key)
+        except Damaged as error:
+            raise ValueError(f"{self.file} is no file of MedMNIST: {error}") from None
 
 
 class Torchvision(Source):

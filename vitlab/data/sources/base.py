@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vitlab.data.decode import Decoded, open_image
 from vitlab.data.manifest import Manifest
@@ -70,7 +69,7 @@ class Source(ABC):
 
     def read_mask(self, path: str) -> NDArray[np.bool_]:
         """Return the mask at a mask_path of the manifest, bool (H, W) at the size of the original image."""
-        with Image.open(self.root / path) as image:
+        with open_image(self.root / path) as image:
             pixels = np.asarray(image.convert("L"))
         mask: NDArray[np.bool_] = pixels > pixels.max() // 2
         return mask

@@ -10,6 +10,8 @@ from vitlab.data.decode import Decoded
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources.base import Source, resolve_folder
 
+_MOST = 2**26  # values of an array; the publisher's have 2**18
+
 
 class Figshare(Source):
     """The publisher's files of Cheng et al. 2015, "brain tumor dataset" (doi 10.6084/m9.figshare.1512427), with masks.
@@ -44,9 +46,9 @@ class Figshare(Source):
             label = exam = ""
             try:
                 with h5py.File(file, "r") as mat:
-                    label = self.CLASSES[int(mat["cjdata/label"][0, 0])]
-                    exam = "".join(map(chr, np.ravel(mat["cjdata/PID"][()])))
-            except (OSError, KeyError, ValueError, TypeError):
+                    label = self.CLASSES[int(_member(mat, "label")[0, 0])]
+                    exam = "".join(map(chr, np.ravel(_member(mat, "PID")[()])))
+            except (OSError, KeyError, ValueError, TypeError, IndexError, OverflowError, RuntimeError):
                 pass  # the cache opens it once more, and names it with the reason
             path = file.relative_to(self.root).as_posix()
             values = path, label, re.sub(r"(?<=\d)[A-Za-z]$", "", exam), f"{path}#tumorMask", exam, file.stem
@@ -69,5 +71,23 @@ class Figshare(Source):
         import h5py
 
         with h5py.File(self.root / path, "r") as mat:
-            array: NDArray[Any] = mat["cjdata"][member][()].T  # MATLAB writes columns first
+            array: NDArray[Any] = _member(mat, member)[()].T  # MATLAB writes columns first
         return array
+
+
+def _member(mat: Any, name: str) -> Any:
+    """Return a part of a slice, which has to lie in the file itself: HDF5 may name other files, and claim any size.
+
+    Raises:
+        ValueError: It lies elsewhere, or claims more values than an image has.
+    """
+    import h5py
+
+    if any(isinstance(mat.get(path, getlink=True), h5py.ExternalLink) for path in ("cjdata", f"cjdata/{name}")):
+        raise ValueError(f"its {name} is a link to another file")
+    found = mat["cjdata"][name]
+    if found.external or found.is_virtual:
+        raise ValueError(f"its {name} lies in another file")
+    if found.size > _MOST:
+        raise ValueError(f"its {name} claims {found.size} values")
+    return found

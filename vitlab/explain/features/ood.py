@@ -13,7 +13,6 @@ Shapes: N images, S stages, D features of a stage.
 """
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
 from vitlab.explain.runs.loaded import Loaded, checkpoint_of
+from vitlab.npz import read_arrays
 
 NAME = "Mahalanobis distance of features (Lee 2018)"
 FILE = "ood.npz"
@@ -97,17 +97,12 @@ def read_ood(path: Path) -> OutOfDistribution:
         ValueError: It is no such file.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            centre = file["centre"]
-            stages = {name: [file[f"{name}{k}"] for k in range(len(centre))] for name in _ARRAYS}
-            return OutOfDistribution(
-                **stages,
-                centre=centre,
-                spread=file["spread"],
-                threshold=float(file["threshold"]),
-                checkpoint=str(file["checkpoint"]),
-            )
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+        centre, spread, threshold, checkpoint = read_arrays(path, ["centre", "spread", "threshold", "checkpoint"])
+        stages = {name: read_arrays(path, [f"{name}{k}" for k in range(len(centre))]) for name in _ARRAYS}
+        return OutOfDistribution(
+            **stages, centre=centre, spread=spread, threshold=float(threshold), checkpoint=str(checkpoint)
+        )
+    except (ValueError, TypeError):
         raise ValueError(f"{path} is no {FILE}: delete it, it is made again") from None
 
 

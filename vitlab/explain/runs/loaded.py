@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from vitlab.evaluate.results import read_results
 from vitlab.mistakes import one_line_parser
 from vitlab.models.backbones import unfuse_attention
 from vitlab.models.base import BaseModule
+from vitlab.yaml_text import parse
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,16 @@ def load_run(folder: Path, device: str | torch.device = "cpu") -> Loaded:
     checkpoint = checkpoint_of(folder, results["task"])
     if not checkpoint.exists():
         raise ValueError(f"{checkpoint} is not there: its weights are needed, so keep them or train the run again")
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    data = load_data(config["data"], checkpoint)
+    try:
+        config = parse((folder / "config.yaml").read_text(encoding="utf-8"))
+        data, model = load_data(config["data"], checkpoint), load_model(config, checkpoint)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
+        raise ValueError(f"config.yaml or {checkpoint.name} of {folder} is damaged ({type(error).__name__})") from None
     if data.source_manifest.sha256 != results["manifest_sha256"]:
         raise ValueError(f"{folder} was trained on another manifest than {data.name} has now: restore that one")
-    return Loaded(folder, results, load_model(config, checkpoint).to(device), data, torch.device(device))
+    return Loaded(folder, results, model.to(device), data, torch.device(device))
 
 
 def load_data(settings: dict[str, Any], checkpoint: Path) -> ImageDataModule:

@@ -16,6 +16,7 @@ from vitlab.atomic import replacing, write_text
 from vitlab.report.figures.inline import inline
 from vitlab.report.figures.palette import INK, LINE, PAPER, QUIET
 from vitlab.report.markup import Markup, printable
+from vitlab.spreadsheet import cell
 
 DPI: Final = 200  # of the PNG: a column of 85 mm in print at 300 dpi is about as wide
 LONGEST: Final = 34  # characters of a name in a picture; tables have it whole
@@ -58,7 +59,7 @@ class Picture:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.head)
-        writer.writerows([["" if cell is None else cell for cell in row] for row in self.rows])
+        writer.writerows([["" if value is None else cell(value) for value in row] for row in self.rows])
         write_text(folder / f"{self.name}.csv", text.getvalue(), errors="surrogateescape")
 
 

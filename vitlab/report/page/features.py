@@ -1,6 +1,5 @@
 """What a model sees as alike: its features of the test images along their two main axes."""
 
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.projection import FILE, main_axes
+from vitlab.npz import read_arrays
 from vitlab.report.figures.points import draw_map
 from vitlab.report.markup import Markup, section
 from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
@@ -31,9 +31,9 @@ def features_section(album: Album) -> Markup:
 def read_features(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
     """Read a run's features.npz: (N, D) features and (N,) rows of the manifest; None where it has no such file."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as file:
-            features, index = np.asarray(file["features"], np.float64), np.asarray(file["index"], np.int64)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        features, index = read_arrays(folder / FILE, ["features", "index"])
+        features, index = features.astype(np.float64), index.astype(np.int64)
+    except (OSError, ValueError, TypeError):
         return None
     fits = features.ndim == 2 and index.shape == (len(features),) and len(index) > 2
     return (features, index) if fits and np.isfinite(features).all() else None

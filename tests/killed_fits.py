@@ -1,0 +1,173 @@
+"""Kills `fit` at random moments, inside a checkpoint's writing and around its renaming, and goes on with what is left.
+
+python -m tests.killed_fits --kills 20
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from tests.study.kill_loop import curves, figures
+
+MOMENTS = ("writing", "before the rename", "behind the rename")
+
+
+def serve():
+    """Fork a run for each line of standard input, so that torch is imported once; never compute here."""
+    from vitlab import lightning_cli  # noqa: F401
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_run(order))
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def _run(order):
+    from vitlab.cli import main
+
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    torch.set_num_threads(1)
+    if order["moment"]:
+        _die(order["moment"], order["checkpoint"])
+    try:
+        return main(order["argv"])
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _die(moment, number):
+    """Kill this process when it writes or renames its so-manieth checkpoint."""
+    counted = {"left": number}
+    save, replace = torch.save, os.replace
+
+    def due():
+        counted["left"] -= 1
+        return counted["left"] == 0
+
+    def half(what, file, *args, **settings):
+        save(what, file, *args, **settings)
+        if moment == "writing" and due():
+            file.flush()
+            os.truncate(file.name, os.path.getsize(file.name) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def renamed(source, target):
+        mine = str(target).endswith(".ckpt") and moment != "writing" and due()
+        if mine and moment == "before the rename":
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+        if mine:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save, os.replace = half, renamed
+
+
+class Runs:
+    """Runs of `fit` in processes of their own."""
+
+    def __init__(self, log):
+        command = [sys.executable, "-c", "from tests.killed_fits import serve; serve()"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.log = log
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(60)
+
+    def run(self, argv, moment=None, checkpoint=0, after=None):
+        """Return the exit code of a run, -9 of one that was killed.
+
+        Args:
+            argv: Of vitlab.
+            moment: One of MOMENTS at which it kills itself.
+            checkpoint: Which checkpoint's, from 1.
+            after: Seconds after which it is killed from outside.
+        """
+        order = {"argv": argv, "log": str(self.log), "moment": moment, "checkpoint": checkpoint}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        pid = int(self.process.stdout.readline())
+        if after is not None:
+            time.sleep(after)
+            os.kill(pid, signal.SIGKILL)  # of one that has ended: its number is not given to another so soon
+        return int(self.process.stdout.readline())
+
+
+def gone_on_with(argv, folder):
+    """Return the command line that goes on with what a killed run has left."""
+    last = folder / "checkpoints" / "last.ckpt"
+    return [*argv, "--ckpt_path", str(last)] if last.exists() else [*argv, "--run.overwrite=true"]
+
+
+def weights(folder):
+    """Return every tensor of the last checkpoint, of the optimizer too."""
+    held = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    moments = {
+        f"{number} {name}": value
+        for number, state in held["optimizer_states"][0]["state"].items()
+        for name, value in state.items()
+    }
+    return held["state_dict"] | moments
+
+
+def differences(whole, parts):
+    """Return what differs between the folders of an unbroken run and of one that was killed: nothing should."""
+    expected, found = figures(whole), figures(parts)
+    names = [name for name in {*expected, *found} if expected.get(name) != found.get(name)]
+    ours, theirs = weights(parts), weights(whole)
+    names += [name for name in {*ours, *theirs} if not torch.equal(ours[name], theirs[name])]
+    return sorted(names) + [f"wrong row {row}" for row in curves(parts) - curves(whole)]
+
+
+def main():
+    from tests.conftest import write_discs
+    from tests.test_killed import APPROACHES, command
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20, help="of each approach")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    out, rng, failed = Path(tempfile.mkdtemp(prefix="vitlab-kills-")), random.Random(options.seed), []
+    images = write_discs(out / "discs")
+    runs = Runs(out / "log")
+    for approach in APPROACHES:
+        begin = time.monotonic()
+        argv, whole = command(approach, images, out / "whole")
+        assert runs.run(argv) == 0, out
+        seconds, lost = time.monotonic() - begin, 0
+        argv, parts = command(approach, images, out / "parts")
+        for number in range(options.kills):
+            moment = MOMENTS[number % 6] if number % 6 < 3 else None
+            after = None if moment else rng.uniform(0.1, seconds)
+            if runs.run(argv, moment, rng.randint(1, 4), after) == -9:
+                lost += 1
+                assert runs.run(gone_on_with(argv, parts)) == 0, out
+            names = differences(whole, parts)
+            rows = len(curves(whole) - curves(parts))
+            print(f"{approach} {moment or f'after {after:.1f} s'}: {names or 'equal'}, {rows} rows lost", flush=True)
+            failed += names + ["rows"] * (rows > 1)
+            (parts / "results.json").unlink()
+            for path in (parts / "checkpoints").iterdir():
+                path.unlink()
+        print(f"{approach}: {lost} kills")
+    runs.close()
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

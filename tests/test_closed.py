@@ -1,0 +1,106 @@
+"""Nothing leaves the machine, and nothing that is read is executed."""
+
+import ast
+import json
+import re
+import socket
+
+import pytest
+
+from tests.conftest import REPO
+from tests.test_chain import TINY_CNN, data_flags
+from vitlab.cli import main
+
+SOURCES = sorted((REPO / "vitlab").rglob("*.py"))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return where connections were wanted to; each fails, as on a machine without a network."""
+    wanted = []
+
+    def refuse(*args, **settings):
+        wanted.append(args)
+        raise OSError("there is no network")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    for name in ("create_connection", "getaddrinfo", "gethostbyname"):
+        monkeypatch.setattr(socket, name, refuse)
+    return wanted
+
+
+def test_no_verb_asks_the_network(asked, tmp_path, image_folder, capsys):
+    flags = ["--trainer.accelerator=cpu", "--trainer.max_epochs=1", f"--run.root={tmp_path}/runs"]
+    assert main(["fit", "--config", "configs/cnn.yaml", *data_flags(image_folder), *TINY_CNN, *flags]) == 0
+    run = tmp_path / "runs" / "discs" / "cnn" / "seed0"
+    checkpoint = ["--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
+    assert main(["test", "--config", str(run / "config.yaml"), *checkpoint]) == 0
+    assert main(["predict", *checkpoint, f"--images={image_folder}/test", f"--out={tmp_path}/answers"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "runs"), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["n"] == 1
+    audit = ["--data.source=ImageFolder", f"--data.source.root={image_folder}", f"--out={tmp_path}/audit"]
+    assert main(["audit", *audit]) in (0, 1)
+    assert asked == []
+
+
+def test_weights_are_downloaded_only_where_that_is_asked_for(asked, tmp_path, image_folder, capsys):
+    flags = ["--trainer.accelerator=cpu", "--trainer.max_epochs=1", f"--run.root={tmp_path}/runs"]
+    code = main(["fit", "--config", "configs/cnn.yaml", *data_flags(image_folder), *flags, "--model.backbone=resnet18",
+                 "--model.pretrained=true"])  # fmt: skip
+    assert asked and code == 2 and "Traceback" not in capsys.readouterr().err
+
+
+def calls(tree):
+    """Yield the written-out name of what is called, and the call."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def imports(tree):
+    """Yield the full names of the modules that are imported."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+
+
+def dangers(text):
+    """Yield what of a module's text would execute what is read, or ask the network."""
+    tree = ast.parse(text)
+    for name in imports(tree):
+        if name.partition(".")[0] in ("pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "socket"):
+            yield name
+        if name in ("urllib.request", "http.client"):
+            yield name
+    for name, call in calls(tree):
+        settings = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        if name in ("eval", "exec", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load", "yaml.safe_load"):
+            yield name
+        if settings.get("shell", "False") != "False" or settings.get("allow_pickle", "False") != "False":
+            yield ast.unparse(call)
+        if name == "torch.load" and settings.get("weights_only") != "True":
+            yield ast.unparse(call)
+        if re.fullmatch(r"(PIL\.)?Image\.open", name) and "formats" not in settings:
+            yield ast.unparse(call)  # for some formats Pillow starts a program on what the file holds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import pickle", "from urllib.request import urlopen", "eval(x)", "torch.load(x)", "np.load(x, allow_pickle=True)",
+     "torch.load(x, weights_only=False)", "subprocess.run(x, shell=True)", "yaml.safe_load(x)", "Image.open(x)"],
+)  # fmt: skip
+def test_a_danger_is_found(text):
+    assert list(dangers(text))
+
+
+def test_nothing_that_is_read_is_executed():
+    assert len(SOURCES) > 200
+    found = {str(path.relative_to(REPO)): list(dangers(path.read_text(encoding="utf-8"))) for path in SOURCES}
+    assert {path: names for path, names in found.items() if names} == {
+        "vitlab/models/backbones.py": ["urllib.request"],  # for `pretrained: true` alone, as tested above
+        "vitlab/study/worker.py": ["yaml.safe_load"],  # of what it has printed itself
+    }

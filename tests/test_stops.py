@@ -1,0 +1,138 @@
+"""What stops a run in the middle: a loss that is no number, too little memory, a full disk; each in one line."""
+
+import errno
+import os
+import subprocess
+
+import pytest
+import torch
+
+from tests.killed_fits import differences
+from tests.test_chain import TINY_CNN, data_flags
+from vitlab.cli import main
+from vitlab.stops import in_one_line
+
+ACCIDENTS = """
+import os
+import torch
+from pathlib import Path
+from lightning.pytorch import Callback
+
+class Poison(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.current_epoch == 2 and batch_idx == 1:
+            batch.images.fill_(float("nan"))
+
+class OutOfMemory(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+class Fill(Callback):
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            with open(os.environ["FILLER"], "wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(4096))
+                except OSError:
+                    pass
+"""
+
+
+@pytest.fixture
+def fit(tmp_path, image_folder, monkeypatch, capfd):
+    """Return what trains, with callbacks of the module above: exit code, standard error and run folder."""
+    (tmp_path / "accidents.py").write_text(ACCIDENTS)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def fit(root, *flags, epochs=4):
+        args = ["fit", "--config", "configs/cnn.yaml", *data_flags(image_folder), f"--run.root={root}", *TINY_CNN]
+        code = main([*args, "--trainer.accelerator=cpu", f"--trainer.max_epochs={epochs}", *flags])
+        return code, capfd.readouterr().err, root / "discs" / "cnn" / "seed0"
+
+    return fit
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a folder on a disk of 24 MiB, and what makes it read-only."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs the rights to do so")
+    yield folder, lambda: subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def only_line(err):
+    (line,) = [line for line in err.splitlines() if line.startswith("vitlab fit: ")]
+    assert "Traceback" not in err
+    return line
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(fit, tmp_path):
+    code, err, run = fit(tmp_path / "runs", "--trainer.callbacks+=accidents.Poison")
+    line = only_line(err)
+    assert code == 2 and "no finite number in epoch 3" in line and f"{run}/checkpoints/last.ckpt is of" in line
+    for name in ("best.ckpt", "last.ckpt"):
+        kept = torch.load(run / "checkpoints" / name, weights_only=True)
+        assert all(value.isfinite().all() for value in kept["state_dict"].values()) and kept["epoch"] <= 1
+    assert not (run / "results.json").exists() and not list(run.rglob("*.tmp"))
+
+
+def test_a_rate_that_is_too_high_says_so_in_the_first_epoch(fit, tmp_path):
+    code, err, run = fit(tmp_path / "runs", "--model.optim.lr=1e38", "--trainer.precision=32-true")
+    assert code == 2 and "no epoch was finished; lower --model.optim.lr" in only_line(err)
+    assert not list(run.rglob("*.ckpt"))
+
+
+def test_too_little_memory_names_the_batch(fit, tmp_path):
+    code, err, _ = fit(tmp_path / "runs", "--trainer.callbacks+=accidents.OutOfMemory")
+    line = only_line(err)
+    assert code == 2 and "out of memory with data.batch_size=8" in line
+    assert "--data.batch_size=4" in line and "--trainer.accumulate_grad_batches=2" in line
+
+
+def test_the_memory_of_the_machine_counts_too_and_other_errors_stay(tmp_path):
+    with pytest.raises(ValueError, match="accumulate_grad_batches=6"), in_one_line(tmp_path, 8, 3):
+        torch.empty(2**56)
+    for error in (RuntimeError("a bug"), OSError(errno.EPIPE, "a pipe")):
+        with pytest.raises(type(error), match=r"a bug|a pipe"), in_one_line(tmp_path, 8, 3):
+            raise error
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(fit, small_disk, tmp_path, monkeypatch):
+    folder, _ = small_disk
+    monkeypatch.setenv("FILLER", str(folder / "filler"))
+    code, err, run = fit(folder / "runs", "--trainer.callbacks+=accidents.Fill")
+    line = only_line(err)
+    assert code == 2 and "No space left on device" in line and "free some space, then go on with --ckpt_path" in line
+    last = run / "checkpoints" / "last.ckpt"
+    assert str(last) in line and torch.load(last, weights_only=True)["epoch"] == 0
+    (folder / "filler").unlink()
+    assert fit(folder / "runs", f"--ckpt_path={last}")[0] == 0
+    assert differences(fit(tmp_path / "whole")[2], run) == []
+
+
+def test_a_read_only_disk_is_one_line(fit, small_disk):
+    folder, read_only = small_disk
+    read_only()
+    code, err, _ = fit(folder / "runs")
+    assert code == 2 and "Read-only file system" in only_line(err)
+
+
+def test_the_saved_configuration_repeats_a_run_to_the_bit(fit, tmp_path):
+    _, _, run = fit(tmp_path / "runs", epochs=2)
+    assert main(["fit", "--config", str(run / "config.yaml"), "--run.study=again"]) == 0
+    again = tmp_path / "runs" / "again" / "cnn" / "seed0"
+    assert differences(run, again) == [] and os.listdir(again / "checkpoints")
+
+
+def test_a_clock_that_goes_backwards_harms_nothing(fit, tmp_path, monkeypatch):
+    from vitlab import cost
+
+    clock = iter(range(10**9, 0, -1))
+    monkeypatch.setattr("time.time", lambda: float(next(clock)))
+    code, _, run = fit(tmp_path / "runs", epochs=2)
+    assert code == 0 and cost and '"wall_seconds": -' not in (run / "results.json").read_text()

@@ -1,0 +1,91 @@
+"""What stops a run in the middle: weights that are no numbers, too little memory, a full disk; each in one line."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class FiniteWeights(Callback):
+    """Ends a run whose weights are no finite numbers, before they are validated or kept.
+
+    Looked at once an epoch, so that no step waits for the device: a loss that is no number makes the weights so too.
+
+    Args:
+        last: The checkpoint that a run goes on from.
+    """
+
+    def __init__(self, last: Path) -> None:
+        self.last = last
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look before the best checkpoint is chosen."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._check(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look before the last checkpoint is written: those that write run behind all other callbacks."""
+        self._check(trainer, pl_module)
+
+    def _check(self, trainer: Trainer, module: LightningModule) -> None:
+        """Raise where a weight or a running mean is no finite number.
+
+        Raises:
+            ValueError: One is; last.ckpt is that of the epoch before.
+        """
+        state = [value.detach() for value in module.state_dict().values() if value.is_floating_point()]
+        if bool(torch.stack([value.float().sum() for value in state]).isfinite().all()):
+            return
+        if all(bool(value.isfinite().all()) for value in state):  # only their sum is not
+            return
+        kept = f"{self.last} is of the epoch before" if self.last.exists() else "no epoch was finished"
+        raise ValueError(
+            f"the loss or its gradient was no finite number in epoch {trainer.current_epoch + 1}, nor are the "
+            f"weights: the run was stopped, {kept}; lower --model.optim.lr, or set --trainer.gradient_clip_val=1 or "
+            "--trainer.precision=32-true"
+        )
+
+
+@contextmanager
+def in_one_line(folder: Path, batch_size: int, accumulate: int) -> Iterator[None]:
+    """Turn what a machine lacks in the middle of a run into one line that says what to do.
+
+    Args:
+        folder: The run's.
+        batch_size: Images a batch and device.
+        accumulate: Batches a step.
+
+    Raises:
+        ValueError: The memory is full.
+        OSError: The disk is, or may not be written to.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        half = max(1, batch_size // 2)
+        batches = accumulate * max(1, batch_size // half)
+        raise ValueError(
+            f"out of memory with data.batch_size={batch_size}: set --data.batch_size={half} and "
+            f"--trainer.accumulate_grad_batches={batches}, which keeps the images a step"
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        last = folder / "checkpoints" / "last.ckpt"
+        go_on = f"go on with --ckpt_path {last}" if last.exists() else "start again"
+        raise OSError(f"cannot write to {folder} ({error.strerror}): free some space, then {go_on}") from error
+
+
+def _is_memory(error: Exception) -> bool:
+    """Say whether a device or the machine has no memory left; torch's CPU allocator has no error of its own."""
+    words = str(error)
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or "DefaultCPUAllocator" in words
+        or "out of memory" in words
+    )
