@@ -6,6 +6,7 @@ machine, and the scheduler gives the run to another, which goes on from its last
 
 import os
 import queue
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,11 @@ class RayLauncher:
 
     def __init__(self, *, threads: int, gpus: float, address: str | None) -> None:
         self.threads, self.gpus = threads, gpus
-        here = {} if address else {"num_cpus": cores(), "include_dashboard": False}
+        here: dict[str, Any] = {} if address else {"num_cpus": cores(), "include_dashboard": False}
         try:
+            if address and ":" in address and "://" not in address:  # Ray itself would try for minutes
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), timeout=10).close()
             # the driver's folder is not a node's: vitlab and relative paths are those of the study's machine
             paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
             own = {name: value for name, value in os.environ.items() if name.startswith(("VITLAB_", "OMP_"))}
@@ -42,14 +46,16 @@ class RayLauncher:
                 address=address, log_to_driver=False, logging_level="ERROR",
                 runtime_env={"env_vars": {**own, "PYTHONPATH": paths}}, **here,
             )  # fmt: skip
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             said = " ".join(str(error).split())
             raise ValueError(f"--ray_address {address}: no Ray cluster answers there ({said})") from None
         most = ray.cluster_resources()
         for what, wanted in (("CPU", threads), ("GPU", gpus)):
             if wanted > max((node["Resources"].get(what, 0) for node in ray.nodes() if node["Alive"]), default=0):
                 ray.shutdown()
-                raise ValueError(f"no node of the Ray cluster has {wanted:g} {what}s for a run: it has {most} in all")
+                raise ValueError(
+                    f"no node of the Ray cluster has {wanted:g} {what}s for a run: it has {most.get(what, 0):g} in all"
+                )
 
     def start(self, events: "queue.Queue[Event]", device: str | None) -> "RayWorker":
         """Ask for an actor."""

@@ -75,6 +75,8 @@ class SlurmLauncher:
         self._missing: dict[Ticket, int] = {}
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+        for variable in [each for each in os.environ if each.startswith("SLURM_") and each != "SLURM_CONF"]:
+            del os.environ[variable]  # of the job that the study itself may be: its jobs would take them for theirs
         self._try_out()
 
     def start(self, events: "queue.Queue[Event]", device: str | None) -> "SlurmWorker":
