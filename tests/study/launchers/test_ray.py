@@ -15,6 +15,7 @@ def cluster(monkeypatch):
     """Start two nodes of one CPU each on this machine, and end them."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # leave 127.0.0.1 as it is; read at the import
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # not 15: the machine may be busy with other tests
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "node_ip_address": "127.0.0.1"})

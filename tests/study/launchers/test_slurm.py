@@ -33,7 +33,7 @@ def finished(process):
 def test_a_study_that_is_killed_finds_its_jobs_in_the_queue(slurm, study):
     study.write(seeds=[0, 1, 2])  # of which two nodes have two at once
     first = study.start(*LAUNCH, **slurm.environment)
-    wait_for(lambda: len(tickets(study)) == 3 and all(ticket.job for ticket in tickets(study)))
+    wait_for(lambda: len(tickets(study)) == 3 and all(ticket.job for ticket in tickets(study)), 300)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     jobs = {ticket.job for ticket in tickets(study)}

@@ -110,9 +110,9 @@ class RayWorker:
             event: dict[str, Any] = ray.get(answer)
         except Exception:  # of any kind: the actor or its node has died, or the study leaves the cluster
             event = _GONE
+        self.events.put((self, event))
         if event["event"] == "gone":
             self.kill()
-        self.events.put((self, event))
 
 
 class Agent:
