@@ -50,7 +50,7 @@ def test_what_slurm_would_not_take_is_said_before_anything_is_written(slurm, stu
     process = study.start(*LAUNCH, "--slurm_partition", "nowhere", **slurm.environment)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 2 and err.count("\n") == 1, err
-    assert "--partition=nowhere" in err and "invalid partition" in err and not study.root.exists()
+    assert "--partition=nowhere" in err and "Invalid partition" in err and not study.root.exists()
 
 
 def long(study):
