@@ -9,9 +9,10 @@ from typing import Any
 
 from vitlab.lock import hold
 from vitlab.study.folders import State, agrees, foreign, record_of, state_after_return, state_of, write_record
+from vitlab.study.launchers.base import Event
 from vitlab.study.plan import Job
 from vitlab.study.settings import Settings, get
-from vitlab.study.workers import Event, Worker
+from vitlab.study.workers import Worker
 
 _STARTS = 3
 _GROUPS = ("trainer", "model", "model.optim", "data", "data.source", "data.augment", "checkpoint", "probe")
@@ -23,10 +24,11 @@ class Checker:
     Args:
         device: Of the worker.
         threads: Of the worker, which may run jobs afterwards.
+        flags: Laid over what is built: runs may have devices that are not here.
     """
 
-    def __init__(self, device: str | None, threads: int) -> None:
-        self.device, self.threads = device, threads
+    def __init__(self, device: str | None, threads: int, flags: Sequence[str] = ()) -> None:
+        self.device, self.threads, self.flags = device, threads, flags
         self.events: queue.Queue[Event] = queue.Queue()
         self.worker: Worker | None = None
 
@@ -147,7 +149,7 @@ def _build(job: Job, needs: Job | None, checker: Checker, scratch: Path) -> None
         weights = "null" if not (done or untrained.exists()) else str(trained if done else untrained)
     answer = checker.ask(
         job.layer,
-        _stated(job),
+        [*_stated(job), *checker.flags],
         do="build",
         weights=weights,
         backbone=None if job.last else str(_untrained(job, scratch)),

@@ -2,10 +2,11 @@
 
 import argparse
 import os
-import re
+import queue
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,9 +15,10 @@ from vitlab.report.table import LineParser, positive
 from vitlab.report.table import main as compare
 from vitlab.shipped import find_config
 from vitlab.study.checks import Checker, check
-from vitlab.study.costs import Costs, in_words
+from vitlab.study.costs import Costs, in_seconds, in_words
 from vitlab.study.file import load, nearest
 from vitlab.study.folders import REPLACED, bring_back, changes, state_after_return, state_of
+from vitlab.study.launchers import options as launchers
 from vitlab.study.measure import to_measure
 from vitlab.study.order import in_order
 from vitlab.study.plan import Job, plan
@@ -54,7 +56,8 @@ def main(args: list[str]) -> int:
         raise ValueError(f"--root {options.root}: {files[0]} is a file, give a folder")
     jobs = plan(study, options.root, options.only)
     devices, threads = _workers(options, jobs)
-    checker = Checker(devices[0], threads)
+    local = options.launcher == "local"
+    checker = Checker(devices[0], threads, () if local or gpus() else ("--trainer.accelerator=cpu",))
     try:
         check(jobs, folder, checker, adopt=not options.dry_run)
     except BaseException:
@@ -66,18 +69,28 @@ def main(args: list[str]) -> int:
         checker.close()
         _show_plan(jobs, folder, costs, len(devices), elsewhere)
         return 0
-    _say_what_changed(jobs, folder)
-    bring_back(jobs, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "study.yaml", path.read_text(encoding="utf-8"))  # for the report, and for who finds the folder
-    for job in take_over(jobs, elsewhere, folder):
-        print(f"{job.name}: taken over from {elsewhere[job.key]}")
-    runner = Runner(
-        jobs, folder, costs, retries=study.retries, devices=devices, threads=threads, max_seconds=options.max_time,
-        first=checker.worker, events=checker.events,
-    )  # fmt: skip
+    if not local:
+        checker.close()  # it has looked at settings here, what runs runs elsewhere
+    with closing(launchers.make(options, study.name, folder, threads, len(devices))) as launcher:
+        _say_what_changed(jobs, folder)
+        bring_back(jobs, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "study.yaml", path.read_text(encoding="utf-8"))  # for the report, and for who finds it
+        for job in take_over(jobs, elsewhere, folder):
+            print(f"{job.name}: taken over from {elsewhere[job.key]}")
+        first, events = (checker.worker, checker.events) if local else (None, queue.Queue())
+        runner = Runner(
+            jobs, folder, costs, retries=study.retries, launcher=launcher, devices=devices,
+            max_seconds=options.max_time, first=first, events=events,
+        )  # fmt: skip
+        return _run(runner, study.name, threads)
+
+
+def _run(runner: Runner, name: str, threads: int) -> int:
+    """Run the jobs, and return the exit code of `main`."""
+    jobs, folder, devices = runner.all, runner.folder, runner.devices
     left = len(jobs) - runner.count("done")
-    print(f"{study.name}: {len(jobs)} runs, {left} to do" + (
+    print(f"{name}: {len(jobs)} runs, {left} to do" + (
         f" on {_some(min(len(devices), left), 'worker')} of {_some(threads, 'thread')}" if left else ""
     ), flush=True)  # fmt: skip
     stopped = _Stopped()
@@ -133,6 +146,8 @@ def _workers(options: argparse.Namespace, jobs: Sequence[Job]) -> tuple[list[str
 
     They depend on the plan and not on what is left of it: other threads may change a figure's last digit.
     """
+    if options.launcher != "local":  # what is not free yet is waited for
+        return [None] * (options.workers or max(1, sum(job.last for job in jobs))), options.cpus_per_run
     on_gpu = gpus() if any(get(job.settings, "trainer.accelerator", "auto") != "cpu" for job in jobs) else []
     each = options.workers_per_device
     wide = max(1, sum(job.last for job in jobs))
@@ -193,11 +208,13 @@ def _options(args: list[str]) -> argparse.Namespace:
     root = "folder of all runs (type: path, default: %(default)s)"
     add("--root", type=Path, default=Path("lightning_logs"), help=root)
     add("--only", type=lambda text: text.split(","), metavar="APPROACH[,...]", help="these approaches (default: all)")
-    workers = "processes; cores are shared out among them (type: int, default: one a GPU, else one a core)"
+    workers = "runs at once; cores are shared out among them (type: int, default: one a GPU, else one a core; on a "
+    workers += "cluster as many as wait for nothing)"
     add("--workers", type=positive, metavar="N", help=workers)
     add("--workers_per_device", type=positive, default=1, metavar="N",
         help="runs side by side on each GPU (type: int, default: %(default)s)")  # fmt: skip
-    add("--max_time", type=_seconds, metavar="TIME",
+    launchers.add_arguments(parser)
+    add("--max_time", type=in_seconds, metavar="TIME",
         help="stop after e.g. 90m or 1h30m, with exit code 124; the same command goes on (default: never)")  # fmt: skip
     options, unknown = parser.parse_known_args(args)
     if unknown and unknown[0].endswith((".yaml", ".yml")):
@@ -207,13 +224,5 @@ def _options(args: list[str]) -> argparse.Namespace:
         raise ValueError(f"unknown option {unknown[0]}{nearest(unknown[0].partition('=')[0], flags)}")
     if options.config is None:
         raise ValueError("no study: give --config configs/studies/phantom.yaml, or a file of your own")
+    launchers.check(parser, options)
     return options
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text)
-    if not text or found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90m, 1h30m or 45s")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return 3600 * hours + 60 * minutes + seconds
-

@@ -1,5 +1,7 @@
 """What jobs will cost, by the runs already done."""
 
+import argparse
+import re
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,3 +60,12 @@ def in_words(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def in_seconds(text: str) -> float:
+    """Return the seconds of a time on the command line, such as 90m, 1h30m or 45s."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text)
+    if not text or found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90m, 1h30m or 45s")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds

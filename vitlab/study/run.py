@@ -1,4 +1,4 @@
-"""Runs the jobs of a plan on local workers: what unlocks most first, each once, whatever dies on the way."""
+"""Runs the jobs of a plan on workers: what unlocks most first, each once, whatever dies on the way."""
 
 import queue
 import sys
@@ -13,10 +13,11 @@ from tqdm import tqdm
 from vitlab.evaluate.results import read_results
 from vitlab.study.costs import Costs, in_words
 from vitlab.study.folders import LOG, last_checkpoint, record_of, state_of
+from vitlab.study.launchers.base import Event, Launcher, StudyWorker
 from vitlab.study.measure import to_measure
 from vitlab.study.order import in_order, unlocks
 from vitlab.study.plan import Job
-from vitlab.study.workers import FROM_OUTSIDE, Event, Worker
+from vitlab.study.workers import FROM_OUTSIDE
 
 _DEATHS = 3  # of one job without an epoch between them: something about the job kills, e.g. too little memory
 _POLL = 1.0  # seconds between looks at a job that another study is at
@@ -46,8 +47,8 @@ class Runner:
         folder: The study's.
         costs: What jobs take.
         retries: How often a job that failed is tried again.
+        launcher: Makes the workers.
         devices: One entry a worker: the GPU that it sees, or None.
-        threads: CPU threads a worker.
         max_seconds: Stop after this time; None never.
         first: A worker that has started already, with the first device, and whose events come by `events`.
         events: What workers say.
@@ -60,20 +61,20 @@ class Runner:
         costs: Costs,
         *,
         retries: int,
+        launcher: Launcher,
         devices: Sequence[str | None],
-        threads: int,
         max_seconds: float | None = None,
-        first: Worker | None,
+        first: StudyWorker | None,
         events: "queue.Queue[Event]",
     ) -> None:
         self.folder, self.costs, self.retries = folder, costs, retries
-        self.devices, self.threads = devices, threads
+        self.launcher, self.devices = launcher, devices
         self.all = {job.key: Progress(job) for job in jobs}
         self.unlocks = unlocks(jobs)
         self.deadline = None if max_seconds is None else time.monotonic() + max_seconds
         self.events = events
-        self.workers: dict[Worker, Progress | None] = {first: None} if first else {}  # the job that it is at
-        self.ready: set[Worker] = {first} if first else set()
+        self.workers: dict[StudyWorker, Progress | None] = {first: None} if first else {}  # the job that it is at
+        self.ready: set[StudyWorker] = {first} if first else set()
         self.failed_starts = 0
         for progress in self.all.values():
             if state_of(progress.job.folder, progress.job.key) == "done":
@@ -121,7 +122,7 @@ class Runner:
             worker.close() if self.workers[worker] is None else worker.terminate()
         deadline = time.monotonic() + _GRACE
         try:
-            while any(worker.process.poll() is None for worker in self.workers) and time.monotonic() < deadline:
+            while any(worker.running() for worker in self.workers) and time.monotonic() < deadline:
                 time.sleep(0.05)
         finally:  # also when Ctrl-C comes again
             for worker in self.workers:
@@ -145,9 +146,9 @@ class Runner:
             free = list(self.devices)
             for device in used:
                 free.remove(device)
-            self.workers[Worker(self.events, self.threads, free[0])] = None
+            self.workers[self.launcher.start(self.events, free[0])] = None
 
-    def _give(self, worker: Worker, progress: Progress) -> None:
+    def _give(self, worker: StudyWorker, progress: Progress) -> None:
         job = progress.job
         progress.status, progress.started, progress.epoch = "running", time.monotonic(), _time_of(job.folder)
         self.workers[worker] = progress
@@ -173,7 +174,7 @@ class Runner:
 
     # Taking back.
 
-    def _handle(self, worker: Worker, event: dict[str, Any]) -> None:
+    def _handle(self, worker: StudyWorker, event: dict[str, Any]) -> None:
         kind, progress = event["event"], self.workers.get(worker)
         if kind == "ready":
             self.ready.add(worker)
@@ -191,7 +192,7 @@ class Runner:
             else:
                 self._failed(progress, event["error"])
 
-    def _gone(self, worker: Worker, progress: Progress | None, event: dict[str, Any]) -> None:
+    def _gone(self, worker: StudyWorker, progress: Progress | None, event: dict[str, Any]) -> None:
         self.workers.pop(worker, None)
         if worker not in self.ready:
             self.failed_starts += 1
@@ -201,6 +202,7 @@ class Runner:
         if progress is None:
             return
         how = f"by signal {event['signal']}" if event["signal"] else f"with exit code {event['code']}"
+        how = event.get("how", how)
         if event["signal"] not in FROM_OUTSIDE:
             self._failed(progress, f"its process ended {how}")
             return

@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-Event = tuple["Worker", dict[str, Any]]
+from vitlab.study.launchers.base import Event
+
 # From outside, not the run's own doing: the terminal, the system's memory, an operator.
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -46,7 +47,8 @@ class Worker:
 
     def __init__(self, events: "queue.Queue[Event]", threads: int, device: str | None) -> None:
         self.device, self.threads, self.alive = device, threads, True
-        environment = dict(os.environ)
+        # In an allocation of SLURM Lightning would take the worker for one of the allocation's tasks, and requeue it.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         for library in ("OMP", "OPENBLAS", "MKL"):
             environment[f"{library}_NUM_THREADS"] = str(threads)
         if device is not None:
@@ -92,6 +94,10 @@ class Worker:
         """Ask it to stop after the batch that it is at."""
         if self.process.poll() is None:
             self.process.terminate()
+
+    def running(self) -> bool:
+        """Say whether the process is there."""
+        return self.process.poll() is None
 
     def kill(self) -> None:
         """End it now."""
