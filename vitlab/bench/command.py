@@ -1,7 +1,6 @@
 """`python -m vitlab bench`: a table of ratios against plain references that are measured in the same run."""
 
 import io
-import logging
 import os
 import sys
 import warnings
@@ -34,13 +33,12 @@ def main(args: list[str]) -> int:
     import torch
 
     from vitlab.bench.output import markdown, write
+    from vitlab.lightning_cli import quieten
 
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no GPU here; use --device cpu")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    quieten()
     warnings.filterwarnings("ignore", message="no patient ids")  # speed does not depend on them
     found = _measured(settings)
     write(found, settings.out)
