@@ -13,7 +13,7 @@ SHORT_VIT := --model.backbone_kwargs='{patch_size: 16}' --data.batch_size=16 --m
 GENTLE := --data.augment.crop_scale=[0.85,1] --data.augment.rotation=5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr study test soak lint compare readme readme-audit tensorboard clean
+.PHONY: help demo demo-vit demo-mae demo-vit-mae demo-cnn demo-simclr demo-cnn-simclr study test soak lint compare bench readme readme-audit tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ lint: $(INSTALLED)  ## ruff and mypy
 
 compare: $(INSTALLED)  ## the table of all finished runs
 	$(RUN) compare
+
+bench: $(INSTALLED)  ## vitlab against plain references on this machine: a table of ratios, and a picture
+	$(RUN) bench
 
 readme: $(INSTALLED)  ## put the tables of the last demo and of the published runs into README.md
 	$(RUN) compare $(DEMO) --into README.md --mark demo

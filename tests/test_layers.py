@@ -68,7 +68,8 @@ ARROWS = {
     # on files, with what explain knows of a run: how unlike its training an image is, and where it looks
     "predict": ["checkpoint", "predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
-    "bench": ["models", "data"],
+    # it measures what a user runs: `fit` whole, its parts, and the files that `compare` reads
+    "bench": ["bench", "models", "data", "evaluate", "lightning_cli", "mistakes", "precision", "report", "shipped"],
 }
 ROOT = ["__version__", "atomic", "npz", "spreadsheet", "yaml_text"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}

@@ -23,6 +23,7 @@ VERBS = {
     "audit": "find copies, leaks, shortcuts and doubtful labels in a data set, and repair its splits",
     "explain": "show the patients of a study: what its models say of them, look at, and are reminded of",
     "compare": "put finished runs into one table",
+    "bench": "measure vitlab against plain references on this machine",
     "data": "write the built-in phantom images to a folder",
 }
 
@@ -72,7 +73,7 @@ def _usage() -> str:
 def _runner(verb: str, rest: list[str]) -> Callable[[], int]:
     """Look at the files that are named, import what the verb needs, and return what runs it."""
     files = verb == "predict" and any(arg.partition("=")[0] == "--images" for arg in rest)
-    if verb in ("fit", "validate", "test", "predict", "audit") and not files:
+    if verb in ("fit", "validate", "test", "predict", "audit", "bench") and not files:
         rest = find_configs(verb, rest)
     else:
         check_kinds("predict --images" if files else verb, rest)
@@ -88,6 +89,10 @@ def _runner(verb: str, rest: list[str]) -> Callable[[], int]:
         from vitlab.explain.command import main as explain
 
         return lambda: explain(rest)
+    if verb == "bench":
+        from vitlab.bench.command import main as bench
+
+        return lambda: bench(rest)
     if verb == "data":
         return lambda: _data(rest)
     if files:

@@ -18,6 +18,7 @@ _TRAINING = {
     "model", "trainer", "checkpoint", "probe", "reconstructions", "run", "seed_everything", "compile", "ckpt_path",
 }  # fmt: skip
 _TAKES = {
+    "bench": "bench takes the data alone, as in configs/data/cheng.yaml",
     "audit": "audit takes the data alone, as in configs/data/cheng.yaml",
     "study": "a study lists approaches, as configs/studies/phantom.yaml does",
     "compare": "compare takes folders of runs",
@@ -30,7 +31,7 @@ def find_configs(verb: str, args: list[str]) -> list[str]:
     """Let `--config configs/cnn.yaml` find the shipped file from any folder; files of the user's own come first.
 
     Args:
-        verb: fit, validate, test, predict or audit.
+        verb: fit, validate, test, predict, audit or bench.
         args: The rest of the command line.
 
     Returns:

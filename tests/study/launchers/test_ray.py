@@ -49,7 +49,7 @@ def test_a_node_that_is_removed_costs_its_epoch(cluster, study, capsys):
     broken = curves(study.root), figures(study.root)
     study.root = study.folder / "unbroken"
     assert study.run() == 0
-    assert broken == (curves(study.root), figures(study.root)) and len(broken[1]) == 4
+    assert broken == (curves(study.root), figures(study.root)) and len(broken[1]) == 6
 
 
 @pytest.mark.slow

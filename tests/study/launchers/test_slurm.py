@@ -63,7 +63,7 @@ def same_as_unbroken(study):
     broken = curves(study.root), figures(study.root)
     study.root = study.folder / "unbroken"
     finished(study.start())
-    return broken == (curves(study.root), figures(study.root)) and len(broken[1]) == 4
+    return broken == (curves(study.root), figures(study.root)) and len(broken[1]) == 6
 
 
 def in_the_middle(study):

@@ -1,0 +1,176 @@
+"""Rows of the training step of each approach, on fixed tensors: forward, backward, optimizer, nothing else.
+
+Shapes: B images, C = 1 channel, H = W = size pixels, K classes; two views (2, B, C, H, W).
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from vitlab.bench import plain
+from vitlab.bench.conditions import Conditions
+from vitlab.bench.measure import Spent, Target
+from vitlab.bench.trainer import StepClock, run, synchronise
+from vitlab.data.batches import Batch
+from vitlab.models.backbones import PRESETS, unfuse_attention
+from vitlab.models.base import BaseModule
+from vitlab.models.classifier import CNNClassifier, ViTClassifier
+from vitlab.models.mae import MAE
+from vitlab.models.optim import OptimConfig
+from vitlab.models.simclr import SimCLR
+from vitlab.precision import fastest_precision
+
+CLASSES = 4
+Kind = Literal["cnn", "vit", "simclr", "mae"]
+# Backbones as the recipes have them on each device, paired by size; (name, images a step).
+_MODELS: dict[tuple[str, str], tuple[str, int]] = {
+    ("cpu", "cnn"): ("resnet18_half", 32),
+    ("cpu", "vit"): ("vit_dim128_depth6_patch8", 32),
+    ("cuda", "cnn"): ("resnet50", 256),
+    ("cuda", "vit"): ("vit_small_patch16_224", 256),
+}
+_SIMCLR = Target(1 / 1.1, "ratio", "<= 1.1x the time")
+_MAE = {"cpu": Target(3.0, "ratio", ">= 3x"), "cuda": Target(3.5, "ratio", ">= 3.5x")}
+_AGAINST = {
+    "cnn": "timm model, AdamW, float32, written by hand",
+    "vit": "timm model, AdamW, float32, written by hand",
+    "simclr": "two supervised forward and backward passes of the same CNN, as fast as ours",
+    "mae": "supervised step of the same ViT on all tokens, as fast as ours",
+}
+
+
+class _Same(Dataset[Batch]):
+    """One batch, again and again."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batch
+
+
+class Step:
+    """A training step by Lightning's loop, on the recipe's model, against the plain reference of its kind.
+
+    Args:
+        conditions: Shared by all rows.
+        size: Side of the images in pixels.
+        kind: Approach.
+    """
+
+    unit: Literal["images/s"] = "images/s"
+
+    def __init__(self, conditions: Conditions, size: int, kind: Kind) -> None:
+        device = conditions.device
+        self.name, self.kind, self.conditions, self.size = f"step-{kind}-{size}", kind, conditions, size
+        self.against = _AGAINST[kind]
+        self.target = {"simclr": _SIMCLR, "mae": _MAE[device]}.get(kind)
+        self.backbone, self.batch_size = _MODELS[device, "cnn" if kind in ("cnn", "simclr") else "vit"]
+        self.batch = _batch(self.batch_size, size, views=2 if kind == "simclr" else 1, device=device)
+        self.module = make_module(kind, self.backbone, size).to(device)
+        self.precision = fastest_precision("gpu" if device == "cuda" else "cpu")
+        if device == "cpu" and "16" in self.precision:
+            unfuse_attention(self.module)  # as `fit` does
+        self.supervised = self._reference()
+        # what `fit` does to a classifier is done to the reference as well where only the method is to differ
+        self.fast = kind in ("simclr", "mae")
+        self.optimizer = torch.optim.AdamW(self.supervised.parameters(), lr=1e-3, fused=self.fast or None)
+        self.facts: dict[str, Any] = {"backbone": self.backbone, "batch_size": self.batch_size}
+        self.facts |= {"precision": self.precision, "flops_per_image": self._flops()}
+
+    def _reference(self) -> nn.Module:
+        """Return the plain model, with the weights of ours where both compute the same."""
+        name, settings = PRESETS.get(self.backbone, (self.backbone, {}))
+        vit = self.kind in ("vit", "mae")
+        settings = {**settings, **({"img_size": self.size} if vit else {})}
+        model = plain.classifier(name, settings, CLASSES).to(self.conditions.device)
+        if self.kind in ("simclr", "mae"):
+            if self.conditions.device == "cpu" and "16" in self.precision:
+                unfuse_attention(model)
+            return model.to(memory_format=torch.channels_last) if self.kind == "simclr" else model
+        ours: Any = self.module
+        head = "fc" if self.kind == "cnn" else "head"
+        linear = {f"{head}.{name}": value for name, value in ours.head[1].state_dict().items()}
+        model.load_state_dict({**ours.backbone.state_dict(), **linear}, strict=True)
+        return model
+
+    def _flops(self) -> float:
+        """Count one training step's forward and backward operations for one image; a multiply-add counts two."""
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            counter = FlopCounterMode(display=False)
+            with counter:
+                forward_loss(self.module, self.batch).backward()  # type: ignore[no-untyped-call]
+        self.module.zero_grad()
+        return counter.get_total_flops() / self.batch_size
+
+    def ours(self) -> Spent:
+        """Train by Lightning's loop on one batch that stays on the device."""
+        clock = StepClock(self.conditions.device, self.conditions.steps)
+        run(self.module, DataLoader(_Same(self.batch), batch_size=None), clock, device=self.conditions.device)
+        self.facts.setdefault("first_loss", clock.first_loss)
+        self.facts["ours_images_per_second"] = clock.images / clock.elapsed
+        return clock.spent
+
+    def plain(self) -> Spent:
+        """Take as many steps by hand."""
+        device, steps = self.conditions.device, self.conditions.steps
+        images = self.batch.images.flatten(0, 1) if self.kind == "simclr" else self.batch.images
+        parts = images.chunk(2) if self.kind == "simclr" else (images,)
+        for step in range(StepClock.WARM_UP + steps):
+            if step == StepClock.WARM_UP:
+                synchronise(device)
+                start = time.perf_counter()
+            self.optimizer.zero_grad()
+            for part in parts:
+                loss = self._forward_backward(part)
+            self.optimizer.step()
+            self.facts.setdefault("plain_first_loss", float(loss))
+        synchronise(device)
+        return Spent(time.perf_counter() - start, steps * self.batch_size)
+
+    def _forward_backward(self, images: Tensor) -> Tensor:
+        device = self.conditions.device
+        if self.fast and self.kind == "simclr":
+            images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device, torch.bfloat16, enabled=self.fast and "bf16" in self.precision):
+            logits = self.supervised(images)
+        loss = F.cross_entropy(logits.float(), self.batch.targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+def make_module(kind: Kind, backbone: str, size: int) -> BaseModule:
+    """Return the module of an approach, with nothing random in it but SimCLR's and MAE's own."""
+    torch.manual_seed(0)
+    makers: dict[Kind, Callable[..., BaseModule]] = {
+        "cnn": CNNClassifier, "vit": ViTClassifier, "simclr": SimCLR, "mae": MAE,
+    }  # fmt: skip
+    optim = OptimConfig(lr=1e-3, warmup_epochs=0)
+    return makers[kind](num_classes=CLASSES, image_size=size, channels=1, optim=optim, backbone=backbone)
+
+
+def forward_loss(module: Any, batch: Batch) -> Tensor:
+    """Return the training loss of a batch without a Trainer to log to."""
+    logged, module.log = module.log, lambda *_, **__: None
+    try:
+        loss: Tensor = module._step(batch, "train")
+    finally:
+        module.log = logged
+    return loss
+
+
+def _batch(size: int, pixels: int, *, views: int, device: str) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    shape = (*((2,) if views == 2 else ()), size, 1, pixels, pixels)
+    images = torch.randn(shape, generator=generator).to(device)
+    targets = torch.randint(CLASSES, (size,), generator=generator).to(device)
+    return Batch(images, targets, torch.arange(size, device=device))
