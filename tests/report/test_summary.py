@@ -2,6 +2,7 @@ import statistics
 
 import pytest
 
+from vitlab.report.formats import render, render_brief
 from vitlab.report.rows import Stat
 from vitlab.report.runs import read_run
 from vitlab.report.summary import build_tables
@@ -121,3 +122,18 @@ def test_studies_are_tables_of_their_own(make_run):
         ("demo", "demo:", 1),
         ("phantom", "phantom", 1),
     ]
+
+
+def test_what_text_shows_is_the_same_without_the_rest(make_scored):
+    """Patients, and a row that lacks a run: nothing shown rests on what was left out."""
+    right = {("cnn", 0): 30, ("cnn", 1): 26, ("vit", 0): 34, ("vit_mae", 0): 20}
+    folders = [make_scored(approach, seed=seed, test=[0.9] * good + [0.3] * (40 - good), per_patient=4)
+               for (approach, seed), good in right.items()]  # fmt: skip
+    runs = [read_run(folder) for folder in folders]
+    whole, shown = (build_tables(runs, resamples=300, every=every) for every in (True, False))
+    for form in ("terminal", "markdown", "latex"):
+        assert render(shown, form) == render(whole, form)
+    assert render_brief(shown, "markdown") == render_brief(whole, "markdown")
+    assert len(whole[0].pairs) == 3 * len(shown[0].pairs) > 0
+    told = [tables[0].rows[0].stat("slice", "test", "mcc").n_runs for tables in (whole, shown)]
+    assert told[0] == told[1]  # from results.json, for what notes say of runs that lack a metric

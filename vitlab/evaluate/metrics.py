@@ -42,9 +42,13 @@ def compute_metrics(
     found: dict[str, float | None] = {}
     for name in {"auroc", "average_precision"}.intersection(names):
         found[name] = _ranking(name, p, y)
-    found |= {name: float(figure) for name, figure in confusion_metrics(confusion_matrix(p, y)).items()}
-    found["loss"], found["brier"] = float(log_losses(p, y).mean()), float(brier_scores(p, y).mean())
-    found["ece"] = calibration_error(p.max(1), p.argmax(1) == y)
+    found |= {name: float(figure) for name, figure in confusion_metrics(confusion_matrix(p, y), names).items()}
+    if "loss" in names:
+        found["loss"] = float(log_losses(p, y).mean())
+    if "brier" in names:
+        found["brier"] = float(brier_scores(p, y).mean())
+    if "ece" in names:
+        found["ece"] = calibration_error(p.max(1), p.argmax(1) == y)
     return {name: found[name] for name in names}
 
 
@@ -55,7 +59,9 @@ def confusion_matrix(probs: ArrayLike, targets: ArrayLike) -> NDArray[np.float64
     return np.bincount(y * k + p.argmax(1), minlength=k * k).reshape(k, k).astype(np.float64)
 
 
-def confusion_metrics(confusion: NDArray[np.floating[Any]]) -> Figures:
+def confusion_metrics(
+    confusion: NDArray[np.floating[Any]], names: Sequence[str] = ("accuracy", "balanced_accuracy", "macro_f1", "mcc")
+) -> Figures:
     """Score confusion matrices, all at once.
 
     Equal to scikit-learn's accuracy_score, balanced_accuracy_score, f1_score(average="macro", zero_division=0) and
@@ -63,6 +69,7 @@ def confusion_metrics(confusion: NDArray[np.floating[Any]]) -> Figures:
 
     Args:
         confusion: (..., K, K) counts or weights, truth down and prediction across.
+        names: which are wanted; others are no error.
 
     Returns:
         Of shape (...): accuracy; `balanced_accuracy`, the mean recall of the classes that are there; `macro_f1`, the
@@ -70,17 +77,21 @@ def confusion_metrics(confusion: NDArray[np.floating[Any]]) -> Figures:
         (Gorodkin 2004), 0 where undefined.
     """
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    truth, predicted = confusion.sum(-1), confusion.sum(-2)
-    total, hits = truth.sum(-1), right.sum(-1)
-    covariance = hits * total - (truth * predicted).sum(-1)
-    spread = np.sqrt((total**2 - (predicted**2).sum(-1)).clip(0) * (total**2 - (truth**2).sum(-1)).clip(0))
-    return {
-        "accuracy": hits / total,
-        "balanced_accuracy": _mean_where(right, truth),
-        "macro_f1": _mean_where(2 * right, truth + predicted),
+    truth = confusion.sum(-1)
+    found: Figures = {}
+    if "accuracy" in names:
+        found["accuracy"] = right.sum(-1) / truth.sum(-1)
+    if "balanced_accuracy" in names:
+        found["balanced_accuracy"] = _mean_where(right, truth)
+    if "macro_f1" in names:
+        found["macro_f1"] = _mean_where(2 * right, truth + confusion.sum(-2))
+    if "mcc" in names:
+        total, predicted = truth.sum(-1), confusion.sum(-2)
+        covariance = right.sum(-1) * total - (truth * predicted).sum(-1)
+        spread = np.sqrt((total**2 - (predicted**2).sum(-1)).clip(0) * (total**2 - (truth**2).sum(-1)).clip(0))
         # Rounding leaves 1e-16 where all images are of one class: no correlation either.
-        "mcc": np.where(spread > 1e-12 * total**2, covariance / np.where(spread > 0, spread, 1), 0.0),
-    }
+        found["mcc"] = np.where(spread > 1e-12 * total**2, covariance / np.where(spread > 0, spread, 1), 0.0)
+    return found
 
 
 def class_metrics(confusion: NDArray[np.floating[Any]]) -> Figures:

@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +23,7 @@ from vitlab.evaluate.bootstrap import ENDS, Estimate
 from vitlab.evaluate.metrics import LOWER_IS_BETTER, METRICS, Figures
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, Split, splits_of
-from vitlab.evaluate.tally import RANKING, Tally, from_ranks, from_sums, score_edges, tally
+from vitlab.evaluate.tally import RANKING, UNRANKED, Tally, from_ranks, from_sums, score_edges, tally
 
 PERMUTATIONS = 5000
 CHUNK = 128  # exchanges at a time: what they need stays in a core's cache
@@ -161,8 +162,9 @@ def permutation_test(
     # Thousands of small products: more than one thread each only wait for each other.
     with threadpool_limits(1, user_api="blas"):
         observed = statistic(np.zeros((1, len(names)), np.bool_))
-        for start in range(0, n, CHUNK):
-            rows = np.arange(start, min(start + CHUNK, n))
+        step = UNRANKED if set(RANKING).isdisjoint(metrics) else CHUNK  # both draw the same exchanges
+        for start in range(0, n, step):
+            rows = np.arange(start, min(start + step, n))
             if exact:
                 exchanged = (rows[:, None] >> np.arange(len(names)) & 1).astype(np.bool_)
             else:
@@ -252,8 +254,6 @@ def _pair(
     p_value: float | None,
     matched: Sequence[tuple[Split, Split]],
 ) -> Pair:
-    from scipy.special import ndtri
-
     n_patients, paired = min(one.n_patients, other.n_patients), bool(matched)
     if one.mean is None or other.mean is None:
         return Pair(a, b, metric, level, None, None, None, None, None, None, None, paired, n_patients)
@@ -263,7 +263,7 @@ def _pair(
     better = -draws if metric in LOWER_IS_BETTER else draws
     flat = np.ptp(draws) < 1e-12
     # From the half width, not from the deviation of the draws, which the tails of few runs would blow up.
-    detectable = (high - low) / 2 * (1 + ndtri(POWER) / ndtri(ENDS[1]))
+    detectable = (high - low) / 2 * (1 + NormalDist().inv_cdf(POWER) / NormalDist().inv_cdf(ENDS[1]))
     return Pair(
         a=a,
         b=b,

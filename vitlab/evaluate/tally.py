@@ -26,7 +26,8 @@ from vitlab.evaluate.metrics import (
 )
 
 SCORE_BINS = 64  # a resample then differs from the plain loop by less than a tenth of the spread of resamples (tests)
-CHUNK = 128  # resamples at a time: what they need stays in a core's cache
+CHUNK = 128  # resamples at a time, for rankings: what they need stays in a core's cache
+UNRANKED = 8 * CHUNK  # for sums alone, which are few: what a call costs weighs more
 RANKING = ("auroc", "average_precision")
 
 
@@ -56,7 +57,8 @@ class Tally:
         Returns:
             (B,) for each metric, (B, K) for each metric of classes; nan where there is none.
         """
-        parts = [self._figures(weights[i : i + CHUNK], names) for i in range(0, len(weights), CHUNK)]
+        step = CHUNK if self.ranks else UNRANKED
+        parts = [self._figures(weights[i : i + step], names) for i in range(0, len(weights), step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def _figures(self, weights: NDArray[Any], names: Sequence[str]) -> Figures:
@@ -118,13 +120,11 @@ def tally(
 def from_sums(totals: NDArray[np.float64], k: int, names: Sequence[str]) -> Figures:
     """Compute the metrics of sums over patients, (B, K * K + 2 + E), but for those of ranks."""
     confusion = totals[:, : k * k].reshape(-1, k, k)
-    n = confusion.sum((1, 2))
-    found = {
-        "loss": totals[:, k * k] / n,
-        "brier": totals[:, k * k + 1] / n,
-        "ece": np.abs(totals[:, k * k + 2 :]).sum(1) / n,
-        **confusion_metrics(confusion),
-    }
+    found = confusion_metrics(confusion, names)
+    if not {"loss", "brier", "ece"}.isdisjoint(names):
+        n = confusion.sum((1, 2))
+        found["loss"], found["brier"] = totals[:, k * k] / n, totals[:, k * k + 1] / n
+        found["ece"] = np.abs(totals[:, k * k + 2 :]).sum(1) / n
     return found | (class_metrics(confusion) if not set(CLASS_METRICS).isdisjoint(names) else {})
 
 

@@ -7,10 +7,11 @@ from typing import Literal, NamedTuple, get_args
 from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.scored import Level
 from vitlab.report.labels import HOLM_OF_SHARES, efficiencies, grid, sentences
+from vitlab.report.pairs import METRIC
 from vitlab.report.records import to_csv, to_json
-from vitlab.report.rows import Row
+from vitlab.report.rows import SHOWN, Row
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC, question, verdict
+from vitlab.report.verdict import question, verdict
 from vitlab.report.words import LABELS, PER, figure, p_value, pair_line, points
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
@@ -43,8 +44,8 @@ class Column(NamedTuple):
         return f"{self.part} {self.label}" + (f" {PER[self.level]}" if self.level == "patient" else "")
 
 
-TEST = [Column("test", name) for name in ("accuracy", "balanced_accuracy", "auroc", "loss")]
-PATIENT = [Column("test", name, "patient") for name in ("accuracy", "balanced_accuracy", "auroc")]
+TEST = [Column("test", name) for name in SHOWN["slice"]["test"]]
+PATIENT = [Column("test", name, "patient") for name in SHOWN["patient"]["test"]]
 OTHERS = [Column("val", "accuracy"), Column("train", "accuracy"), Column("gap", "accuracy")]
 COST = [Column("cost", "seconds"), Column("cost", "images_seen")]
 LATEX = str.maketrans(

@@ -7,8 +7,9 @@ from typing import Any
 from vitlab.evaluate.paired import Pair, holm
 from vitlab.evaluate.scored import Level
 from vitlab.report.clauses import could_find, difference, turn
+from vitlab.report.pairs import METRIC
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC, question
+from vitlab.report.verdict import question
 from vitlab.report.words import LABELS, PER, figure, listed, p_value, points
 
 HOLM_OF_SHARES = "Here Holm's correction is over all shares and approaches of this table."

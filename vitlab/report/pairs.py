@@ -10,12 +10,15 @@ from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored
 from vitlab.report.rows import Row
 
+METRIC = "balanced_accuracy"  # that verdicts are from: a rare class counts as much as a frequent one
 PAIR_METRICS = ("balanced_accuracy", "accuracy", "auroc")
 Keys = frozenset[tuple[int, int | None]]  # seed and fold
 
 
-def make_pairs(rows: Sequence[Row], resampling: Resampling) -> tuple[list[Pair], list[str]]:
-    """Compare every two rows on test, each level and each of `PAIR_METRICS`.
+def make_pairs(
+    rows: Sequence[Row], resampling: Resampling, metrics: Sequence[str] = PAIR_METRICS
+) -> tuple[list[Pair], list[str]]:
+    """Compare every two rows on test, at each level, by some metrics.
 
     Two rows that do not have the same runs are compared on the (seed, fold) that both have, so that neither is ahead
     for an easier fold.
@@ -23,6 +26,7 @@ def make_pairs(rows: Sequence[Row], resampling: Resampling) -> tuple[list[Pair],
     Args:
         rows: of one table.
         resampling: that their estimates were made with; there are as many exchanges in a test as resamples.
+        metrics: of `PAIR_METRICS`; what a test takes is mostly AUROC.
 
     Returns:
         The pairs, the later row first (a pretrained approach minus that without), with Holm's correction over the
@@ -47,19 +51,19 @@ def make_pairs(rows: Sequence[Row], resampling: Resampling) -> tuple[list[Pair],
                 if (row.name, keys) not in estimates:
                     whole = keys == _keys(row)
                     estimates[row.name, keys] = (
-                        {name: row.test[level][name] for name in PAIR_METRICS}
+                        {name: row.test[level][name] for name in metrics}
                         if whole
-                        else estimate(runs[row.name], resampling, level=level, metrics=PAIR_METRICS)
+                        else estimate(runs[row.name], resampling, level=level, metrics=metrics)
                     )
             pairs += compare_pairs(
                 runs,
                 {row.name: estimates[row.name, keys] for row in (one, other)},
                 resampling,
                 level=level,
-                metrics=PAIR_METRICS,
+                metrics=metrics,
                 permutations=resampling.resamples,
             )
-        for metric in PAIR_METRICS:
+        for metric in metrics:
             found += _corrected([pair for pair in pairs if pair.metric == metric])
     return found, notes
 

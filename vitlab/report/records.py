@@ -13,9 +13,10 @@ from vitlab.evaluate.scored import Level
 from vitlab.report.kept import OVERALL, read_kept
 from vitlab.report.labels import efficiencies
 from vitlab.report.labels import record as efficiency
+from vitlab.report.pairs import METRIC
 from vitlab.report.rows import COSTS, GAP_SPLITS, Row, Stat
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC, verdict
+from vitlab.report.verdict import verdict
 from vitlab.spreadsheet import cell
 
 PARTS: tuple[str, ...] = tuple(reversed(SPLITS))

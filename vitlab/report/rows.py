@@ -28,6 +28,17 @@ TOLERANCE = 1e-3  # predictions that were rounded to three digits give the figur
 CUT_BY = re.compile(r"(^|,)(data\.)?group_by=\w+")  # of the axes
 GapSplit = Literal["train", "val"]
 GAP_SPLITS: tuple[GapSplit, ...] = ("train", "val")
+Wanted = Mapping[Level, Mapping[str, Sequence[str]]]  # level -> split -> metrics
+EVERY: Wanted = {level: dict.fromkeys(SPLITS, METRICS) for level in ("slice", "patient")}
+# What tables of text show. The rest would take most of the time: the ranks of AUROC above all.
+SHOWN: Wanted = {
+    "slice": {
+        "train": ["accuracy"],
+        "val": ["accuracy"],
+        "test": ["accuracy", "balanced_accuracy", "auroc", "loss"],
+    },
+    "patient": {"test": ["accuracy", "balanced_accuracy", "auroc"]},
+}
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,13 @@ class Row:
 
 
 def make_row(
-    approach: str, name: str, backbone: str, axes: str, runs: Sequence[Run], resampling: Resampling | None
+    approach: str,
+    name: str,
+    backbone: str,
+    axes: str,
+    runs: Sequence[Run],
+    resampling: Resampling | None,
+    wanted: Wanted = EVERY,
 ) -> Row:
     """Score the predictions of some runs; where that cannot be done, take the figures of results.json.
 
@@ -141,6 +158,7 @@ def make_row(
         axes: of the runs.
         runs: in order.
         resampling: shared by all rows that are compared; None for no intervals.
+        wanted: what gets an interval.
 
     Raises:
         ValueError: when the runs do not have the same classes.
@@ -151,7 +169,7 @@ def make_row(
     if resampling is None:
         return row
     scored, without = read_scored(runs)
-    estimates, gaps = _estimates(scored, resampling, "slice")
+    estimates, gaps = _estimates(scored, resampling, "slice", wanted)
     without = without or next(_disagreements(runs, estimates), "")
     if without:
         return Row(approach, name, backbone, axes, runs, cost, {"slice": told}, without=without)
@@ -159,12 +177,12 @@ def make_row(
     several = any(some["accuracy"].n_patients < some["accuracy"].n_images for some in estimates.values())
     several &= not runs[0].shuffle_labels  # where each image has a label of its own, a patient has none
     if several:
-        found["patient"] = _estimates(scored, resampling, "patient")
+        found["patient"] = _estimates(scored, resampling, "patient", wanted)
     metrics: dict[Level, Figures] = {}
     levels: tuple[Level, ...] = ("slice", "patient") if several else ("slice",)
     for level in levels:
         figures = {split: _stats(some) for split, some in found[level][0].items()}
-        metrics[level] = {split: figures.get(split, told[split] if level == "slice" else {}) for split in SPLITS}
+        metrics[level] = {s: (told[s] if level == "slice" else {}) | figures.get(s, {}) for s in SPLITS}
     return Row(
         approach=approach,
         name=name,
@@ -220,26 +238,28 @@ Estimates = dict[str, dict[str, Estimate]]  # split -> metric
 
 
 def _estimates(
-    scored: Mapping[str, Sequence[Scored]], resampling: Resampling, level: Level
+    scored: Mapping[str, Sequence[Scored]], resampling: Resampling, level: Level, wanted: Wanted
 ) -> tuple[Estimates, Estimates]:
-    """Estimate every metric of every split, and the gaps between them, from one scoring of each split."""
+    """Estimate metrics of splits, and the gaps between them, from one scoring of each split."""
     found: Estimates = {}
     gaps: Estimates = {}
     parts = {}
     for split, runs in scored.items():
-        splits = splits_of(runs, level)
-        values, draws = scores(runs, splits, resampling, METRICS)
+        if split not in wanted[level]:
+            continue
+        splits, names = splits_of(runs, level), wanted[level][split]
+        values, draws = scores(runs, splits, resampling, names)
         parts[split] = runs, splits, values, draws
         found[split] = {
             name: summary(runs, splits, resampling, values[name], draws[name], limits=RANGE.get(name, (0.0, 1.0)))
-            for name in METRICS
+            for name in names
         }
     for split in GAP_SPLITS:
         if split in parts and "test" in parts:
             runs, splits, values, draws = parts["test"]
             _, _, other_values, other_draws = parts[split]
             gaps[split] = {}
-            for name in METRICS:
+            for name in [name for name in values if name in other_values]:
                 low, high = RANGE.get(name, (0.0, 1.0))
                 difference = other_values[name] - values[name], other_draws[name] - draws[name]
                 gaps[split][name] = summary(runs, splits, resampling, *difference, limits=(low - high, high - low))
@@ -253,7 +273,7 @@ def _stats(estimates: Mapping[str, Estimate]) -> dict[str, Stat]:
 def _disagreements(runs: Sequence[Run], estimates: Estimates) -> Iterator[str]:
     """Say where predictions.csv and results.json tell different stories."""
     for split, found in estimates.items():
-        for name in METRICS:
+        for name in found:
             for run, value in zip(runs, found[name].values.tolist(), strict=True):
                 told = run.metrics[split].get(name)
                 if told is not None and not abs(told - value) <= TOLERANCE:

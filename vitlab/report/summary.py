@@ -9,8 +9,8 @@ from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level
 from vitlab.report.groups import GroupScore
 from vitlab.report.notes import table_notes
-from vitlab.report.pairs import make_pairs
-from vitlab.report.rows import Row, check_classes, make_row
+from vitlab.report.pairs import METRIC, PAIR_METRICS, make_pairs
+from vitlab.report.rows import EVERY, SHOWN, Row, check_classes, make_row
 from vitlab.report.runs import Run
 
 RESAMPLES = 2000
@@ -69,7 +69,7 @@ class Table:
         return [(leaky, clean) for leaky in self.rows for clean in self.rows if leaky.leaks_beside(clean)]
 
 
-def build_tables(runs: Iterable[Run], *, resamples: int = RESAMPLES) -> list[Table]:
+def build_tables(runs: Iterable[Run], *, resamples: int = RESAMPLES, every: bool = True) -> list[Table]:
     """Sort runs into tables and rows, and compare the rows of each table.
 
     Runs of different studies, manifests, data sets or label fractions go into different tables, shuffled labels into
@@ -79,6 +79,8 @@ def build_tables(runs: Iterable[Run], *, resamples: int = RESAMPLES) -> list[Tab
     Args:
         runs: finished ones.
         resamples: for intervals and tests, from predictions.csv; 0 for neither, from results.json alone.
+        every: intervals and tests of every metric, for reports and programs; else of what tables of text show, the
+            same figures in a fraction of the time.
 
     Raises:
         ValueError: when a row would have the same seed and fold twice, or runs of one table have different classes.
@@ -89,7 +91,7 @@ def build_tables(runs: Iterable[Run], *, resamples: int = RESAMPLES) -> list[Tab
             key = (run.dataset, run.study, run.manifest_sha256, run.label_fraction, run.shuffle_labels)
             groups.setdefault(key, []).append(run)
     order = sorted(groups, key=lambda key: (*key[:3], -key[3], key[4]))
-    return [_table(*key, groups[key], Resampling(resamples) if resamples else None) for key in order]
+    return [_table(*key, groups[key], Resampling(resamples) if resamples else None, every) for key in order]
 
 
 def _table(
@@ -100,6 +102,7 @@ def _table(
     shuffled: bool,
     runs: list[Run],
     resampling: Resampling | None,
+    every: bool,
 ) -> Table:
     members: dict[tuple[str, str, str], dict[tuple[int, int | None], Run]] = {}
     for run in runs:
@@ -121,9 +124,10 @@ def _table(
         name = (approach if any(shown == other[0] for other in members) else shown) + (f" {axes}" if axes else "")
         if sum(other[:2] == key[:2] for other in members) > 1:
             name += f" ({backbone or 'unnamed backbone'})"
-        rows.append(make_row(approach, name, backbone, axes, own, resampling))
+        rows.append(make_row(approach, name, backbone, axes, own, resampling, EVERY if every else SHOWN))
     _check_classes(rows)
-    pairs, notes = make_pairs(rows, resampling) if resampling else ([], [])
+    told = PAIR_METRICS if every else (METRIC,)
+    pairs, notes = make_pairs(rows, resampling, told) if resampling else ([], [])
     tested = {row.name: row.scored["test"] for row in rows if "test" in row.scored} if shuffled else {}
     return Table(
         dataset=dataset,

@@ -50,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         left_out = f" ({len(unfinished)} not finished)" if unfinished else ""
         only = ", only pretraining," if runs else ""
         raise ValueError(f"no finished run{only} in {', '.join(map(str, options.dirs))}{left_out}: {TO_DO}")
-    tables = build_tables(runs, resamples=options.resamples)
+    every = options.report is not None or (options.format in ("csv", "json") and options.into is None)
+    tables = build_tables(runs, resamples=options.resamples, every=every)
     if options.by is not None:
         tables = [with_groups(table, options.by) for table in tables]
     if options.into is not None:

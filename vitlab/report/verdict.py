@@ -6,11 +6,11 @@ from typing import Literal, get_args
 from vitlab.evaluate.paired import Pair
 from vitlab.report.clauses import better_than, difference, forward, may_be_chance
 from vitlab.report.controls import of_leak, of_shuffled
+from vitlab.report.pairs import METRIC
 from vitlab.report.rows import Row
 from vitlab.report.summary import Table
 from vitlab.report.words import PER, figure
 
-METRIC = "balanced_accuracy"  # a rare class counts as much as a frequent one
 PRETRAINED = {"cnn_simclr": "cnn", "vit_mae": "vit"}
 ARCHITECTURES = {"vit": "cnn", "vit_mae": "cnn_simclr"}
 Question = Literal["leak", "pretraining", "architecture", "settings", "others"]

@@ -8,9 +8,10 @@ from vitlab.report.figures.dots import Dot, draw_dots, height_of
 from vitlab.report.formats import legend
 from vitlab.report.markup import Markup, join, section, table, tag
 from vitlab.report.page.album import WIDTH, Album, each, panels
+from vitlab.report.pairs import METRIC
 from vitlab.report.rows import Row, Stat
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC, verdict
+from vitlab.report.verdict import verdict
 from vitlab.report.words import LABELS, PER, ends, figure
 
 LEVELS: tuple[Level, ...] = ("slice", "patient")

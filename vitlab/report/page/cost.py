@@ -6,9 +6,9 @@ from vitlab.report.figures.points import Point, draw_costs
 from vitlab.report.markup import Markup, join, section, table, tag
 from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.answer import stacked
+from vitlab.report.pairs import METRIC
 from vitlab.report.rows import Row, Stat
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC
 from vitlab.report.words import PER, ends
 
 AXES = {"seconds": "device-seconds a run", "images_seen": "images seen a run"}

@@ -10,10 +10,9 @@ from vitlab.report.figures.palette import Style
 from vitlab.report.markup import Markup, section, table, tag
 from vitlab.report.page.album import WIDTH, Album, each, nothing, panels
 from vitlab.report.page.answer import levels_of, stacked
-from vitlab.report.pairs import PAIR_METRICS
+from vitlab.report.pairs import METRIC, PAIR_METRICS
 from vitlab.report.rows import GAP_SPLITS
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC
 from vitlab.report.words import LABELS, PER, figure, p_value, points
 
 SHOWN = 30  # pairs in a picture, the largest differences; the table has all of them

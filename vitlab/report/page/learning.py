@@ -13,9 +13,9 @@ from vitlab.report.markup import Markup, join, section, table, tag
 from vitlab.report.page.album import Album, each, nothing, panels
 from vitlab.report.page.answer import stacked
 from vitlab.report.page.history import FILE, History, read_history, together
+from vitlab.report.pairs import METRIC
 from vitlab.report.rows import Row
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC
 from vitlab.report.words import PER
 
 SCORE = f"val/{METRIC}"

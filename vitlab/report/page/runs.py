@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from vitlab.report.markup import Markup, join, section, table, tag
 from vitlab.report.page.album import Album, each
+from vitlab.report.pairs import METRIC
 from vitlab.report.runs import Run
 from vitlab.report.summary import Table
-from vitlab.report.verdict import METRIC
 
 FILES = ("config.yaml", "train.log", "results.json", "predictions.csv", "metrics.csv")
 
