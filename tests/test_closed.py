@@ -102,5 +102,7 @@ def test_nothing_that_is_read_is_executed():
     found = {str(path.relative_to(REPO)): list(dangers(path.read_text(encoding="utf-8"))) for path in SOURCES}
     assert {path: names for path, names in found.items() if names} == {
         "vitlab/models/backbones.py": ["urllib.request"],  # for `pretrained: true` alone, as tested above
+        "vitlab/bench/plain.py": ["Image.open(path)"],  # what a user would write, on files that the bench has written
+        "vitlab/study/launchers/ray.py": ["socket"],  # whether the cluster that was named is there
         "vitlab/study/worker.py": ["yaml.safe_load"],  # of what it has printed itself
     }

@@ -7,9 +7,9 @@ whole after each, and the lock of a run folder is not held by the dead.
 """
 
 import os
+import platform
 import queue
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
@@ -40,7 +40,7 @@ class SlurmJob:
     def __call__(self) -> None:
         """Run the order, and leave the answer; leave none where the job is to be requeued or was cancelled."""
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self._stop).start())
-        order = self.ticket.begin(job=_own_id(), host=socket.gethostname(), pid=os.getpid())
+        order = self.ticket.begin(job=_own_id(), host=platform.node(), pid=os.getpid())
         if order is None:
             return
         events: queue.Queue[Event] = queue.Queue()
