@@ -125,6 +125,17 @@ def test_every_shipped_study_has_its_four_approaches(path, data_root, monkeypatc
     assert len(jobs) == expected[path.stem]
 
 
+def test_the_phantom_on_shuffled_labels_differs_from_the_phantom_by_them_alone():
+    """Else its maps would be compared with those of another training, and its pretrainings not taken over."""
+    plain, shuffled = (load(Path(f"configs/studies/{name}.yaml")) for name in ("phantom", "phantom_shuffled"))
+    known = {job.key for job in plan(plain, Path("logs"))}
+    jobs = plan(shuffled, Path("logs"))
+    assert all((job.key in known) != job.last for job in jobs)
+    dealt = "cnn,cnn_simclr,vit,vit_mae:data.shuffle_labels"
+    own = {key: value for key, value in shuffled.settings.items() if key != dealt}
+    assert own == {key: value for key, value in plain.settings.items() if key != "run.features"}
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_shipped_study_passes_the_checks_of_fit(path, data_root, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("VITLAB_DATA", str(data_root))

@@ -23,10 +23,9 @@ from vitlab.evaluate.bootstrap import ENDS, Estimate
 from vitlab.evaluate.metrics import LOWER_IS_BETTER, METRICS, Figures
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, Split, splits_of
-from vitlab.evaluate.tally import RANKING, UNRANKED, Tally, from_ranks, from_sums, score_edges, tally
+from vitlab.evaluate.tally import RANKING, Tally, chunk_of, from_ranks, from_sums, score_edges, tally
 
 PERMUTATIONS = 5000
-CHUNK = 128  # exchanges at a time: what they need stays in a core's cache
 SIGNIFICANT = 0.05
 POWER = 0.80
 
@@ -162,7 +161,7 @@ def permutation_test(
     # Thousands of small products: more than one thread each only wait for each other.
     with threadpool_limits(1, user_api="blas"):
         observed = statistic(np.zeros((1, len(names)), np.bool_))
-        step = UNRANKED if set(RANKING).isdisjoint(metrics) else CHUNK  # both draw the same exchanges
+        step = chunk_of(ranked=not set(RANKING).isdisjoint(metrics))  # any multiple of 4 draws the same exchanges
         for start in range(0, n, step):
             rows = np.arange(start, min(start + step, n))
             if exact:

@@ -26,8 +26,6 @@ from vitlab.evaluate.metrics import (
 )
 
 SCORE_BINS = 64  # a resample then differs from the plain loop by less than a tenth of the spread of resamples (tests)
-CHUNK = 128  # resamples at a time, for rankings: what they need stays in a core's cache
-UNRANKED = 8 * CHUNK  # for sums alone, which are few: what a call costs weighs more
 RANKING = ("auroc", "average_precision")
 
 
@@ -57,7 +55,7 @@ class Tally:
         Returns:
             (B,) for each metric, (B, K) for each metric of classes; nan where there is none.
         """
-        step = CHUNK if self.ranks else UNRANKED
+        step = chunk_of(ranked=bool(self.ranks))
         parts = [self._figures(weights[i : i + step], names) for i in range(0, len(weights), step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
@@ -72,6 +70,14 @@ class Tally:
         """Count the units of each true class in the bins of each class score: (B, P) -> (B, K, K, Q)."""
         light = weights.astype(np.float32, copy=False)
         return np.stack([(light[:, rows] @ bins).reshape(len(light), self.k, -1) for rows, bins in self.ranks], axis=1)
+
+
+def chunk_of(*, ranked: bool) -> int:
+    """Return how many resamples or exchanges to take at a time.
+
+    With rankings as many as stay in a core's cache; for sums alone, which are few, what a call costs weighs more.
+    """
+    return 128 if ranked else 1024
 
 
 def tally(

@@ -100,7 +100,7 @@ def load_run(folder: Path, device: str | torch.device = "cpu") -> Loaded:
         data, model = load_data(config["data"], checkpoint), load_model(config, checkpoint)
     except (OSError, ValueError):
         raise
-    except Exception as error:  # pickle, zip and key errors of every kind: all mean the same to a user
+    except Exception as error:  # key and type errors, and weights of another network: all mean the same to a user
         raise ValueError(f"config.yaml or {checkpoint.name} of {folder} is damaged ({type(error).__name__})") from None
     if data.source_manifest.sha256 != results["manifest_sha256"]:
         raise ValueError(f"{folder} was trained on another manifest than {data.name} has now: restore that one")
