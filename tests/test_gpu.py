@@ -1,6 +1,8 @@
 """What only a CUDA device can show: precision, memory format, compile. `pytest -m gpu` runs them."""
 
+import csv
 import json
+import warnings
 
 import pytest
 import torch
@@ -51,3 +53,46 @@ def test_augmentation_runs_on_the_device():
     on_gpu = settings(images.cuda(), seed=0, step=1)
     assert on_gpu.is_cuda
     torch.testing.assert_close(on_gpu.cpu(), settings(images, seed=0, step=1), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("recipe", ["cnn", "simclr_pretrain"])
+def test_images_that_stay_on_the_device_train_the_same(recipe, image_folder, tmp_path):
+    """Resident, from worker processes, and from the cache in this process: the same batches, so the same losses."""
+    flags = {"resident": [], "copied": ["--data.resident=0"], "here": ["--data.resident=0", "--data.num_workers=0"]}
+    losses = {}
+    for name, own in flags.items():
+        fit(tmp_path / name, recipe, image_folder, "--trainer.precision=32-true", "--trainer.benchmark=false", *own)
+        rows = csv.DictReader(next((tmp_path / name).rglob("metrics.csv")).open())
+        losses[name] = [float(row["train/loss"]) for row in rows if row["train/loss"]]
+    assert losses["resident"] == pytest.approx(losses["copied"], rel=1e-3)
+    assert losses["here"] == pytest.approx(losses["copied"], rel=1e-3)
+
+
+@pytest.mark.parametrize("recipe", ["cnn", "vit", "simclr_pretrain", "mae_pretrain"])
+def test_replayed_graphs_train_the_same(recipe, image_folder, tmp_path):
+    flags = DECODER if recipe == "mae_pretrain" else []
+    losses = []
+    for number, mode in enumerate(("false", "reduce-overhead")):
+        fit(tmp_path / str(number), recipe, image_folder, f"--compile={mode}", "--trainer.precision=32-true", *flags)
+        rows = csv.DictReader(next((tmp_path / str(number)).rglob("metrics.csv")).open())
+        losses.append([float(row["train/loss"]) for row in rows if row["train/loss"]])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_a_training_step_waits_for_nothing(image_folder, tmp_path):
+    """Data, augmentation, loss, gradients, optimizer: a wait for the device in each step would idle it."""
+    from vitlab.bench.conditions import Conditions
+    from vitlab.bench.fed import Fed
+
+    row = Fed(Conditions(image_folder, tmp_path, "cuda", 1, seconds=0.01), 32, "vit")
+    row.ours()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            row.ours()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    waits = [f"{found.filename}:{found.lineno}" for found in caught if "synchronizing" in str(found.message)]
+    inside = [place for place in waits if any(part in place for part in ("/vitlab/data/", "/vitlab/models/"))]
+    assert not inside, sorted(set(inside))

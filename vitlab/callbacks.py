@@ -80,7 +80,7 @@ class OnlineProbe(Callback):
             images = data.normalise(batch.images.to(module.device).float() / 255)
             with trainer.precision_plugin.forward_context():
                 features.append(module.features(images).float().cpu().numpy())
-            targets.append(batch.targets.numpy())
+            targets.append(batch.targets.cpu().numpy())
         module.train(training)
         return np.concatenate(features), np.concatenate(targets)
 

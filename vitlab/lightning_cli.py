@@ -28,6 +28,7 @@ from vitlab.mistakes import OneLine, explain
 from vitlab.models.backbones import unfuse_attention
 from vitlab.models.base import BaseModule
 from vitlab.models.classifier import CNNClassifier, ViTClassifier
+from vitlab.models.compiled import CompileMode
 from vitlab.models.mae import MAE
 from vitlab.models.simclr import SimCLR
 from vitlab.precision import fastest_precision, on_cpu
@@ -101,7 +102,8 @@ class VitlabCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `run` and the shared callbacks, and link what the data knows to the model."""
         parser.add_class_arguments(RunSettings, "run")
-        parser.add_argument("--compile", type=bool, default=False, help="torch.compile the model: minutes at the start")
+        parser.add_argument("--compile", type=bool | CompileMode, default=False,
+                            help="torch.compile the model, true in its default mode: minutes at the start")  # fmt: skip
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(OnlineProbe, "probe")
         parser.add_lightning_class_args(ReconstructionLogger, "reconstructions")
@@ -133,8 +135,7 @@ class VitlabCLI(LightningCLI):
         trainer = self.config[self.verb].trainer
         if on_cpu(trainer.accelerator) and "16" in str(trainer.precision):
             unfuse_attention(self.model)
-        if self.config[self.verb].compile:
-            self.model.compile_hot()
+        self.model.compile_hot(self.config[self.verb].compile)
         if torch.cuda.is_available():
             torch.set_float32_matmul_precision("high")  # TF32 for what bf16 leaves in float32
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from vitlab.bench.fed import Fed
 from vitlab.bench.pipeline import BATCH, Pipeline
 from vitlab.bench.rows import all_rows, chosen
 from vitlab.bench.steps import Step
@@ -61,3 +62,11 @@ def test_rows_are_chosen_by_name_and_by_pattern():
 
 def test_threads_are_those_that_were_asked_for():
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("kind", ["cnn", "vit"])
+def test_fed_and_unfed_epochs_have_as_many_images(conditions, kind):
+    row = Fed(conditions, 32, kind)
+    fed, unfed = row.ours(), row.plain()
+    assert fed.count % row.facts["images_an_epoch"] == unfed.count % row.facts["images_an_epoch"] == 0
+    assert row.facts["images_an_epoch"] == 16

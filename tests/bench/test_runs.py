@@ -3,7 +3,7 @@ import yaml
 
 from vitlab.bench.files import AuditImages, Cache, Compare, write_runs
 from vitlab.bench.peak import peak, shares_of_peak
-from vitlab.bench.plain_loop import BATCH, DECAY, RECIPES, SMOOTHING
+from vitlab.bench.plain_loop import DECAY, RECIPES, SMOOTHING
 from vitlab.bench.runs import Epoch, Overhead, breakdown
 from vitlab.bench.stages import STAGES, StageProfiler
 from vitlab.shipped import configs_folder
@@ -16,7 +16,7 @@ def test_the_plain_loop_trains_what_the_recipe_trains(kind):
     assert own["backbone"] == model["backbone"] and own["drop_path"] == model["drop_path"]
     assert own["lr"] == model["optim"]["lr"] and own["warmup"] == model["optim"]["warmup_epochs"]
     assert model["optim"]["weight_decay"] == DECAY and model["label_smoothing"] == SMOOTHING
-    assert recipe["data"]["batch_size"] == BATCH and recipe["trainer"].get("gradient_clip_val") == own["clip"]
+    assert recipe["data"]["batch_size"] == own["batch"] and recipe["trainer"].get("gradient_clip_val") == own["clip"]
 
 
 def test_an_epoch_is_counted_as_often_on_both_sides(conditions):

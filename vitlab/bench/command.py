@@ -50,6 +50,8 @@ def main(args: list[str]) -> int:
 
 
 def _settings(args: list[str]) -> Any:
+    from vitlab.models.compiled import CompileMode
+
     parser = one_line_parser(
         prog="vitlab bench",
         description="Measure vitlab against plain references, written as a user would write them: both do the same "
@@ -68,6 +70,8 @@ def _settings(args: list[str]) -> Any:
     parser.add_argument("--seconds", type=float, default=1.0, help="least length of a sample of an input pipeline")
     parser.add_argument("--run_seconds", type=float, default=20.0, help="length of the runs whose overhead is measured")
     parser.add_argument("--device", type=Literal["cpu", "cuda"], default="cpu", help="where to train")
+    parser.add_argument("--compile", type=bool | CompileMode, default=False,
+                        help="as fit takes it; references that are as fast as ours are compiled as well")  # fmt: skip
     parser.add_argument("--threads", type=int | None, default=None,
                         help="OpenMP threads; null is $OMP_NUM_THREADS or one a core")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("lightning_logs/bench"), help="folder to write")
@@ -107,7 +111,7 @@ def _measured(settings: Any) -> dict[str, Any]:
     names = list(chosen(rows, settings.rows))
     source, splits, data = _images(settings.data) if settings.data else (built_in(), None, "phantom")
     with image_folder(source, splits=splits or source.manifest(), most=settings.images) as (images, work):
-        kept = {name: settings[name] for name in ("steps", "epochs", "seconds", "run_seconds")}
+        kept = {name: settings[name] for name in ("steps", "epochs", "seconds", "run_seconds", "compile")}
         threads = int(os.environ["OMP_NUM_THREADS"])
         conditions = Conditions(images=images, work=work, device=settings.device, threads=threads, **kept)
         measured = [measure(rows[name](conditions), settings.repeats, say) for name in names]
@@ -121,6 +125,7 @@ def _sections(settings: Any, conditions: Any, measured: list[Any]) -> dict[str, 
     """Return what is no row: the peak and its shares, where steps were measured; the breakdown, where epochs were."""
     from vitlab.bench.conditions import say
     from vitlab.bench.peak import peak, shares_of_peak
+    from vitlab.bench.rows import training_size
     from vitlab.bench.runs import breakdown
 
     sections: dict[str, Any] = {}
@@ -131,7 +136,7 @@ def _sections(settings: Any, conditions: Any, measured: list[Any]) -> dict[str, 
         sections["mfu"] = shares_of_peak(steps, sections["peak"])
     if any(row.name.startswith("epoch-") for row in measured):
         say("where the time of an epoch goes")
-        sections["breakdown"] = breakdown(conditions, min(settings.size))
+        sections["breakdown"] = breakdown(conditions, training_size(settings.device, settings.size))
     return sections
 
 

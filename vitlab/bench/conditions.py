@@ -33,6 +33,7 @@ class Conditions:
         epochs: Epochs in one sample of an epoch.
         seconds: Least length of one sample of an input pipeline.
         run_seconds: Length of the runs whose overhead is measured.
+        compile: Whether models are compiled, and in which of torch's modes, as `fit` takes it.
     """
 
     images: Path
@@ -43,6 +44,7 @@ class Conditions:
     epochs: int = 8
     seconds: float = 1.0
     run_seconds: float = 20.0
+    compile: bool | str = False
 
     @property
     def classes(self) -> list[str]:

@@ -22,22 +22,34 @@ from vitlab.models.backbones import PRESETS
 
 # As configs/cnn.yaml and vit.yaml have them; tests/bench/test_runs.py compares.
 RECIPES: dict[str, dict[str, Any]] = {
-    "cnn": {"backbone": "resnet18_half", "drop_path": 0.1, "lr": 1e-3, "warmup": 3, "clip": None},
-    "vit": {"backbone": "vit_dim128_depth6_patch8", "drop_path": 0.05, "lr": 4e-4, "warmup": 10, "clip": 1.0},
-}
-BATCH, SMOOTHING, DECAY = 32, 0.1, 0.05
+    "cnn": {"backbone": "resnet18_half", "batch": 32, "drop_path": 0.1, "lr": 1e-3, "warmup": 3, "clip": None},
+    "vit": {"backbone": "vit_dim128_depth6_patch8", "batch": 32, "drop_path": 0.05, "lr": 4e-4, "warmup": 10,
+            "clip": 1.0},
+}  # fmt: skip
+# What a GPU has instead, paired by size.
+LARGE: dict[str, dict[str, Any]] = {
+    "cnn": {"backbone": "resnet50", "batch": 128}, "vit": {"backbone": "vit_small_patch16_224", "batch": 128},
+}  # fmt: skip
+SMOOTHING, DECAY = 0.1, 0.05
+
+
+def recipe_on(device: str, kind: str) -> dict[str, Any]:
+    """Return the recipe of cnn or vit on a device."""
+    return RECIPES[kind] | (LARGE[kind] if device == "cuda" else {})
 
 
 def train(conditions: Conditions, kind: Literal["cnn", "vit"], size: int, out: Path) -> tuple[float, float]:
     """Train and return the seconds of all epochs, validation included, and the best checkpoint's test accuracy."""
     from torch.utils.tensorboard import SummaryWriter
 
-    recipe, device, epochs = RECIPES[kind], conditions.device, conditions.epochs
-    name, settings = PRESETS[recipe["backbone"]]
+    recipe, device, epochs = recipe_on(conditions.device, kind), conditions.device, conditions.epochs
+    name, settings = PRESETS.get(recipe["backbone"], (recipe["backbone"], {}))
     settings = {**settings, "drop_path_rate": recipe["drop_path"], **({"img_size": size} if kind == "vit" else {})}
     model = plain.classifier(name, settings, len(conditions.classes)).to(device)
     loaders = {
-        split: plain.loader(conditions.images / split, transform(size), conditions, BATCH, train=split == "train")
+        split: plain.loader(
+            conditions.images / split, transform(size), conditions, recipe["batch"], train=split == "train"
+        )
         for split, transform in
         (("train", plain.train_transform), ("val", plain.eval_transform), ("test", plain.eval_transform))
     }  # fmt: skip

@@ -5,11 +5,12 @@ from fnmatch import fnmatch
 from functools import partial
 
 from vitlab.bench.conditions import Conditions
+from vitlab.bench.fed import Fed
 from vitlab.bench.files import AuditImages, Cache, Compare, Start
 from vitlab.bench.measure import Row
 from vitlab.bench.pipeline import Pipeline
 from vitlab.bench.runs import Epoch, Memory, Overhead
-from vitlab.bench.steps import Kind, Step
+from vitlab.bench.steps import SUPERVISED, Kind, Step
 
 KINDS: tuple[Kind, ...] = ("cnn", "vit", "simclr", "mae")
 
@@ -19,29 +20,34 @@ def all_rows(device: str, sizes: Sequence[int]) -> dict[str, Callable[[Condition
 
     Args:
         device: cpu or cuda.
-        sizes: Sides of the images of the input pipeline in pixels. Steps are measured at the smallest on a CPU and at
-            the largest on a GPU: what either trains in reasonable time.
+        sizes: Sides of the images of the input pipeline in pixels; training is measured at one of them.
     """
     rows: dict[str, Callable[[Conditions], Row]] = {}
     for size in sizes:
         rows[f"pipeline-supervised-{size}"] = partial(Pipeline, size=size, views=1)
         rows[f"pipeline-two-views-{size}"] = partial(Pipeline, size=size, views=2)
-    size = max(sizes) if device == "cuda" else min(sizes)
+    size = training_size(device, sizes)
     for kind in KINDS:
         rows[f"step-{kind}-{size}"] = partial(Step, size=size, kind=kind)
+    for supervised in SUPERVISED:
+        rows[f"fed-{supervised}-{size}"] = partial(Fed, size=size, kind=supervised)
+        rows[f"epoch-{supervised}-{size}"] = partial(Epoch, size=size, kind=supervised)
     small = min(sizes)
     rows |= {
-        f"epoch-cnn-{small}": partial(Epoch, size=small, kind="cnn"),
-        f"epoch-vit-{small}": partial(Epoch, size=small, kind="vit"),
-        f"run-{small}": partial(Overhead, size=small),
+        f"run-{size}": partial(Overhead, size=size),
         "start-help": Start,
         "start-fit-help": partial(Start, verb="fit"),
         f"cache-{small}": partial(Cache, size=small),
         "compare-100-runs": Compare,
         "audit": AuditImages,
-        f"memory-{small}": partial(Memory, size=small),
+        f"memory-{size}": partial(Memory, size=size),
     }
     return rows
+
+
+def training_size(device: str, sizes: Sequence[int]) -> int:
+    """Return the side at which training is measured: what either device trains in reasonable time."""
+    return max(sizes) if device == "cuda" else min(sizes)
 
 
 def chosen(rows: dict[str, Callable[[Conditions], Row]], patterns: Sequence[str]) -> Iterator[str]:

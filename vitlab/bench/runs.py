@@ -19,7 +19,7 @@ from vitlab.bench.stages import StageProfiler
 from vitlab.lightning_cli import VitlabCLI, quieten
 from vitlab.shipped import configs_folder
 
-RUN = 100.0  # seconds: the run that the target of the overhead speaks of
+RUN = {"cpu": 100.0, "cuda": 60.0}  # seconds: the run that the target of the overhead speaks of
 
 
 def fit_arguments(conditions: Conditions, kind: str, size: int, root: Path, epochs: int) -> list[str]:
@@ -27,11 +27,14 @@ def fit_arguments(conditions: Conditions, kind: str, size: int, root: Path, epoc
     low, high = plain.CROP_SCALE
     augment = {"crop_scale": f"[{low},{high}]", "rotation": plain.ROTATION, "brightness": plain.JITTER,
                "contrast": plain.JITTER, "gamma": 0.0}  # fmt: skip
+    recipe, gpu = plain_loop.recipe_on(conditions.device, kind), conditions.device == "cuda"
+    on_gpu = ["--config", str(configs_folder() / "hardware" / "gpu.yaml"), f"--model.backbone={recipe['backbone']}"]
     return [
         "--config", str(configs_folder() / f"{kind}.yaml"), "--data.source=ImageFolder",
         f"--data.source.root={conditions.images}", "--data.name=bench", f"--data.image_size={size}",
         f"--data.cache_dir={conditions.work / 'cache'}", f"--trainer.max_epochs={epochs}", f"--run.root={root}",
-        f"--trainer.accelerator={'gpu' if conditions.device == 'cuda' else 'cpu'}", "--trainer.devices=1",
+        *(on_gpu if gpu else ["--trainer.accelerator=cpu", "--trainer.devices=1"]),
+        f"--data.batch_size={recipe['batch']}", f"--compile={str(conditions.compile).lower()}",
         *(f"--data.augment.{name}={value}" for name, value in augment.items()),
     ]  # fmt: skip
 
@@ -113,9 +116,9 @@ class Overhead:
 
     def __init__(self, conditions: Conditions, size: int) -> None:
         self.name, self.conditions, self.size = f"run-{size}", conditions, size
-        self.against = f"training steps of the same run, from {conditions.run_seconds:g} s stretched to {RUN:g} s"
-        least = 50 / 60 if conditions.device == "cuda" else 0.9
-        self.target = Target(least, "ratio", f"<= 10 s of {60 if conditions.device == 'cuda' else 100} s")
+        self.run = RUN[conditions.device]
+        self.against = f"training steps of the same run, from {conditions.run_seconds:g} s stretched to {self.run:g} s"
+        self.target = Target(1 - 10 / self.run, "ratio", f"<= 10 s of {self.run:g} s")
         self.facts: dict[str, Any] = {"runs": []}
         self._epochs = 1
         self._pending: dict[str, Spent] = {}
@@ -142,8 +145,8 @@ class Overhead:
         steps = results["images_seen"] / results["images_per_second"]
         # Start and end stay as long as they are in a longer run; what lies between grows with it.
         ends = whole - results["wall_seconds"]
-        training = steps / results["wall_seconds"] * max(RUN - ends, 0)
-        self._pending = {"ours": Spent(RUN), "plain": Spent(training)}
+        training = steps / results["wall_seconds"] * max(self.run - ends, 0)
+        self._pending = {"ours": Spent(self.run), "plain": Spent(training)}
         self.facts["runs"].append({"seconds": whole, "epochs": self._epochs, "steps": steps, "start_and_end": ends})
         self._epochs = max(1, round(self.conditions.run_seconds / (results["wall_seconds"] / self._epochs)))
 

@@ -16,25 +16,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from vitlab.bench import plain
 from vitlab.bench.conditions import Conditions
 from vitlab.bench.measure import Spent, Target
+from vitlab.bench.plain_loop import recipe_on
 from vitlab.bench.trainer import StepClock, run, synchronise
 from vitlab.data.batches import Batch
 from vitlab.models.backbones import PRESETS, unfuse_attention
 from vitlab.models.base import BaseModule
 from vitlab.models.classifier import CNNClassifier, ViTClassifier
+from vitlab.models.compiled import compiled
 from vitlab.models.mae import MAE
 from vitlab.models.optim import OptimConfig
 from vitlab.models.simclr import SimCLR
 from vitlab.precision import fastest_precision
 
 CLASSES = 4
+Supervised = Literal["cnn", "vit"]
 Kind = Literal["cnn", "vit", "simclr", "mae"]
-# Backbones as the recipes have them on each device, paired by size; (name, images a step).
-_MODELS: dict[tuple[str, str], tuple[str, int]] = {
-    ("cpu", "cnn"): ("resnet18_half", 32),
-    ("cpu", "vit"): ("vit_dim128_depth6_patch8", 32),
-    ("cuda", "cnn"): ("resnet50", 256),
-    ("cuda", "vit"): ("vit_small_patch16_224", 256),
-}
+SUPERVISED: tuple[Supervised, ...] = ("cnn", "vit")
+IMAGES = {"cpu": 32, "cuda": 256}  # a step
+_RATE = {"cnn": 6000, "vit": 8000}  # images/s that ResNet-50 and ViT-S/16 are to reach on a GPU
 _SIMCLR = Target(1 / 1.1, "ratio", "<= 1.1x the time")
 _MAE = {"cpu": Target(3.0, "ratio", ">= 3x"), "cuda": Target(3.5, "ratio", ">= 3.5x")}
 _AGAINST = {
@@ -45,14 +44,14 @@ _AGAINST = {
 }
 
 
-class _Same(Dataset[Batch]):
+class Same(Dataset[Batch]):
     """One batch, again and again."""
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+    def __init__(self, batch: Batch, times: int = 1_000_000) -> None:
+        self.batch, self.times = batch, times
 
     def __len__(self) -> int:
-        return 1_000_000
+        return self.times
 
     def __getitem__(self, index: int) -> Batch:
         return self.batch
@@ -74,8 +73,10 @@ class Step:
         self.name, self.kind, self.conditions, self.size = f"step-{kind}-{size}", kind, conditions, size
         self.against = _AGAINST[kind]
         self.target = {"simclr": _SIMCLR, "mae": _MAE[device]}.get(kind)
-        self.backbone, self.batch_size = _MODELS[device, "cnn" if kind in ("cnn", "simclr") else "vit"]
-        self.batch = _batch(self.batch_size, size, views=2 if kind == "simclr" else 1, device=device)
+        if device == "cuda" and kind in _RATE:
+            self.target = Target(1 / _RATE[kind], "ours", f">= {_RATE[kind]:,} images/s")
+        self.backbone, self.batch_size = backbone_of(kind, device), IMAGES[device]
+        self.batch = fixed_batch(self.batch_size, size, views=2 if kind == "simclr" else 1, device=device)
         self.module = make_module(kind, self.backbone, size).to(device)
         self.precision = fastest_precision("gpu" if device == "cuda" else "cpu")
         if device == "cpu" and "16" in self.precision:
@@ -83,6 +84,8 @@ class Step:
         self.supervised = self._reference()
         # what `fit` does to a classifier is done to the reference as well where only the method is to differ
         self.fast = kind in ("simclr", "mae")
+        self.module.compile_hot(conditions.compile)
+        self.supervised = compiled(self.supervised, conditions.compile) if self.fast else self.supervised
         self.optimizer = torch.optim.AdamW(self.supervised.parameters(), lr=1e-3, fused=self.fast or None)
         self.facts: dict[str, Any] = {"backbone": self.backbone, "batch_size": self.batch_size}
         self.facts |= {"precision": self.precision, "flops_per_image": self._flops()}
@@ -115,7 +118,7 @@ class Step:
     def ours(self) -> Spent:
         """Train by Lightning's loop on one batch that stays on the device."""
         clock = StepClock(self.conditions.device, self.conditions.steps)
-        run(self.module, DataLoader(_Same(self.batch), batch_size=None), clock, device=self.conditions.device)
+        run(self.module, DataLoader(Same(self.batch), batch_size=None), clock, device=self.conditions.device)
         self.facts.setdefault("first_loss", clock.first_loss)
         self.facts["ours_images_per_second"] = clock.images / clock.elapsed
         return clock.spent
@@ -148,14 +151,20 @@ class Step:
         return loss.detach()
 
 
-def make_module(kind: Kind, backbone: str, size: int) -> BaseModule:
+def backbone_of(kind: Kind, device: str) -> str:
+    """Return the backbone of an approach on a device, as the plain loop has it."""
+    name: str = recipe_on(device, "cnn" if kind in ("cnn", "simclr") else "vit")["backbone"]
+    return name
+
+
+def make_module(kind: Kind, backbone: str, size: int, classes: int = CLASSES) -> BaseModule:
     """Return the module of an approach, with nothing random in it but SimCLR's and MAE's own."""
     torch.manual_seed(0)
     makers: dict[Kind, Callable[..., BaseModule]] = {
         "cnn": CNNClassifier, "vit": ViTClassifier, "simclr": SimCLR, "mae": MAE,
     }  # fmt: skip
     optim = OptimConfig(lr=1e-3, warmup_epochs=0)
-    return makers[kind](num_classes=CLASSES, image_size=size, channels=1, optim=optim, backbone=backbone)
+    return makers[kind](num_classes=classes, image_size=size, channels=1, optim=optim, backbone=backbone)
 
 
 def forward_loss(module: Any, batch: Batch) -> Tensor:
@@ -168,7 +177,8 @@ def forward_loss(module: Any, batch: Batch) -> Tensor:
     return loss
 
 
-def _batch(size: int, pixels: int, *, views: int, device: str) -> Batch:
+def fixed_batch(size: int, pixels: int, *, views: int, device: str) -> Batch:
+    """Return a batch of noise on the device, (B, 1, H, W) or (2, B, 1, H, W)."""
     generator = torch.Generator().manual_seed(0)
     shape = (*((2,) if views == 2 else ()), size, 1, pixels, pixels)
     images = torch.randn(shape, generator=generator).to(device)

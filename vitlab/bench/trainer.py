@@ -37,7 +37,8 @@ def run(module: LightningModule, data: Any, clock: Callback, *, device: str, pre
             accelerator="gpu" if device == "cuda" else "cpu", devices=1, max_epochs=100_000, logger=False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[clock],
             precision=precision or fastest_precision("gpu" if device == "cuda" else "cpu"),  # type: ignore[arg-type]
-            limit_val_batches=0, num_sanity_val_steps=0, use_distributed_sampler=False, barebones=False,
+            benchmark=device == "cuda", limit_val_batches=0, num_sanity_val_steps=0,
+            use_distributed_sampler=False, barebones=False,
         )  # fmt: skip
         keywords = {"datamodule": data} if hasattr(data, "train_dataloader") else {"train_dataloaders": data}
         trainer.fit(module, **keywords)

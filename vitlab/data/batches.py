@@ -110,3 +110,23 @@ def mean_and_std(images: np.ndarray, rows: np.ndarray) -> tuple[list[float], lis
     mean = counts @ levels / counts.sum(1)
     std = np.sqrt(counts @ levels**2 / counts.sum(1) - mean**2)
     return mean.tolist(), np.maximum(std, 1 / 255).tolist()  # at least one gray level: blank images divide by it
+
+
+class Normalise:
+    """Subtracts a mean and divides by a standard deviation, one figure a channel each.
+
+    Args:
+        mean: Of pixels in [0, 1].
+        std: Likewise.
+    """
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        self._values = torch.tensor([mean, std])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return normalised images, (B, C, H, W) float32 in [0, 1] before."""
+        if self._values.device != images.device:  # once: a copy in every batch would wait for all that is queued
+            self._values = self._values.to(images.device)
+        mean, std = self._values.view(2, 1, -1, 1, 1)
+        normalised: Tensor = (images - mean) / std
+        return normalised

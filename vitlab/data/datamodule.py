@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vitlab.data.augment import Augment
-from vitlab.data.batches import Batch, BatchSampler, CachedImages, mean_and_std
+from vitlab.data.batches import Batch, BatchSampler, CachedImages, Normalise, mean_and_std
 from vitlab.data.cache import ImageCache, build_cache
 from vitlab.data.manifest import SPLITS, Manifest
+from vitlab.data.resident import Residency, ResidentImages
 from vitlab.data.sources import Source
 from vitlab.data.split_images import SplitImages
 
@@ -46,7 +46,8 @@ class ImageDataModule(LightningDataModule):
         seed: Seed of splits and label fractions; not the training's seed, so that runs differ on the same patients.
         augment: Augmentation of the training images.
         views: Augmented views a training image; SimCLR wants 2.
-        num_workers: Loader processes; null means none on a CPU (the cache is faster without) and 2 beside a GPU.
+        resident: Largest share of a GPU's free memory for the decoded images, which then stay there; 0 is never.
+        num_workers: Loader processes; null means none on a CPU or where the images are resident, else 2 beside a GPU.
         on_error: What an unreadable image does: stop the run, or be listed and skipped.
         cache_dir: Folder of decoded images; null means $VITLAB_CACHE or the user's cache folder.
         checkpoint: Evaluate as this run was trained: its classes, mean and standard deviation. The command line sets it
@@ -73,6 +74,7 @@ class ImageDataModule(LightningDataModule):
         seed: int = 0,
         augment: Augment = DEFAULT_AUGMENT,
         views: Literal[1, 2] = 1,
+        resident: float = 0.25,
         num_workers: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         cache_dir: str | None = None,
@@ -96,6 +98,7 @@ class ImageDataModule(LightningDataModule):
         }
         self.label_fraction, self.shuffle_labels = label_fraction, shuffle_labels
         self.augment, self.views, self.num_workers, self.on_error = augment, views, num_workers, on_error
+        self.residency = Residency(resident, num_workers)
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.split_images = SplitImages(
             source,
@@ -204,7 +207,9 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, split: str, *, train: bool) -> DataLoader[Batch]:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        dataset = CachedImages(self.cache, self.split_images.targets, self.rows(split))
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        images, rows = self.residency.images(self.cache.images, device), (self.split_images.targets, self.rows(split))
+        dataset = CachedImages(self.cache, *rows) if images is None else ResidentImages(images, *rows)
         batch_size = self.batch_size if train else self.eval_batch_size
         if train:
             batch_size = min(batch_size, -(-len(dataset) // world_size))
@@ -216,14 +221,14 @@ class ImageDataModule(LightningDataModule):
             seed=self.training_seed if train else None,
             progress=self._progress if train else lambda: (0, 0),
         )
-        on_gpu = trainer is not None and trainer.strategy.root_device.type == "cuda"
-        workers = self.num_workers if self.num_workers is not None else 2 * on_gpu
+        copied = images is None and device.type == "cuda"
+        workers = self.num_workers if self.num_workers is not None else 2 * copied
         return DataLoader(
             dataset,
             batch_size=None,
             sampler=sampler,
             num_workers=workers,
-            pin_memory=on_gpu,
+            pin_memory=copied,
             persistent_workers=workers > 0,
         )
 
@@ -279,22 +284,14 @@ class ImageDataModule(LightningDataModule):
         step = trainer.fit_loop.epoch_loop.batch_progress.total.ready
         size = len(batch.images)
         where = slice(trainer.global_rank * size, (trainer.global_rank + 1) * size)
+        place: dict[str, Any] = {"step": step, "rows": where, "total": size * trainer.world_size}
         views = [
-            self.normalise(
-                self.augment(
-                    batch.images,
-                    seed=self.training_seed,
-                    step=step,
-                    view=view,
-                    rows=where,
-                    total=size * trainer.world_size,
-                )
-            )
+            self.normalise(self.augment(batch.images, seed=self.training_seed, view=view, **place))
             for view in range(self.views)
         ]
         return batch._replace(images=views[0] if self.views == 1 else torch.stack(views))
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Subtract the training split's mean and divide by its standard deviation; images in [0, 1], (B, C, H, W)."""
-        mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in self.mean_std)
-        return (images - mean) / std
+    @cached_property
+    def normalise(self) -> Normalise:
+        """Subtracts the training split's mean and divides by its standard deviation; images in [0, 1], (B, C, H, W)."""
+        return Normalise(*self.mean_std)

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from vitlab.models.compiled import compiled
 from vitlab.models.optim import OptimConfig, build_optimizer
 
 
@@ -63,10 +64,11 @@ class BaseModule(LightningModule):
         """Return what evaluation needs: features here, logits (B, K) in a classifier."""
         return self.features(images)
 
-    def compile_hot(self) -> None:
-        """Compile the methods that hold the work; names and weights stay as they are."""
-        for name in self.hot:
-            setattr(self, name, torch.compile(getattr(self, name)))
+    def compile_hot(self, chosen: bool | str) -> None:
+        """Compile the methods that hold the work, as `compiled` does; names and weights stay as they are."""
+        if chosen:
+            for name in self.hot:
+                setattr(self, name, compiled(getattr(self, name), chosen))
 
     # Steps.
 

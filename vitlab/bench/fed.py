@@ -1,0 +1,64 @@
+"""Rows of training steps that are fed by the input pipeline, against the same steps on tensors that are there already.
+
+Shapes: B images, C = 1 channel, H = W = size pixels, K classes.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader
+
+from vitlab.bench.conditions import Conditions
+from vitlab.bench.measure import Spent, Target
+from vitlab.bench.steps import IMAGES, Same, Supervised, backbone_of, fixed_batch, make_module
+from vitlab.bench.trainer import EpochClock, run
+from vitlab.data.datamodule import ImageDataModule
+from vitlab.data.sources import ImageFolder
+from vitlab.models.backbones import unfuse_attention
+from vitlab.precision import fastest_precision
+
+
+class Fed:
+    """Epochs of a classifier with the data module, its augmentation included, against epochs on one fixed batch.
+
+    Args:
+        conditions: Shared by all rows.
+        size: Side of the images in pixels.
+        kind: cnn or vit.
+    """
+
+    unit: Literal["images/s"] = "images/s"
+
+    def __init__(self, conditions: Conditions, size: int, kind: Supervised) -> None:
+        self.name, self.conditions, self.facts = f"fed-{kind}-{size}", conditions, dict[str, Any]()
+        self.against = "the same epochs on one batch that stays on the device"
+        self.target = Target(0.95, "ratio", ">= 0.95x") if conditions.device == "cuda" else None
+        self.data = ImageDataModule(
+            ImageFolder(str(conditions.images)), image_size=size, batch_size=IMAGES[conditions.device],
+            cache_dir=str(conditions.work / "cache"),
+        )  # fmt: skip
+        images = len(self.data.rows("train"))
+        self.batch_size = min(self.data.batch_size, images)
+        self.batches = images // self.batch_size
+        self.batch = fixed_batch(self.batch_size, size, views=1, device=conditions.device)
+        self.module = make_module(kind, backbone_of(kind, conditions.device), size, len(self.data.classes))
+        self.batch = self.batch._replace(targets=self.batch.targets % len(self.data.classes))
+        precision = fastest_precision("gpu" if conditions.device == "cuda" else "cpu")
+        if conditions.device == "cpu" and "16" in precision:
+            unfuse_attention(self.module)  # as `fit` does
+        self.module.compile_hot(conditions.compile)
+
+    def ours(self) -> Spent:
+        """Train on the images."""
+        return self._train(self.data)
+
+    def plain(self) -> Spent:
+        """Train on the batch."""
+        return self._train(DataLoader(Same(self.batch, self.batches), batch_size=None))
+
+    def _train(self, data: Any) -> Spent:
+        clock = EpochClock(self.conditions.device, self.conditions.seconds)
+        with torch.random.fork_rng(devices=[]):
+            run(self.module, data, clock, device=self.conditions.device)
+        self.facts["images_an_epoch"] = self.batches * self.batch_size
+        return clock.spent
