@@ -7,7 +7,10 @@ import warnings
 import pytest
 import torch
 
+from vitlab.bench.trainer import EpochClock, Looker, run
 from vitlab.cli import main
+from vitlab.data.datamodule import ImageDataModule
+from vitlab.data.sources import ImageFolder
 
 pytestmark = pytest.mark.gpu
 DECODER = ["--model.decoder_dim=32", "--model.decoder_depth=1", "--model.decoder_heads=2"]
@@ -55,17 +58,37 @@ def test_augmentation_runs_on_the_device():
     torch.testing.assert_close(on_gpu.cpu(), settings(images, seed=0, step=1), atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("recipe", ["cnn", "simclr_pretrain"])
-def test_images_that_stay_on_the_device_train_the_same(recipe, image_folder, tmp_path):
-    """Resident, from worker processes, and from the cache in this process: the same batches, so the same losses."""
-    flags = {"resident": [], "copied": ["--data.resident=0"], "here": ["--data.resident=0", "--data.num_workers=0"]}
-    losses = {}
-    for name, own in flags.items():
-        fit(tmp_path / name, recipe, image_folder, "--trainer.precision=32-true", "--trainer.benchmark=false", *own)
-        rows = csv.DictReader(next((tmp_path / name).rglob("metrics.csv")).open())
-        losses[name] = [float(row["train/loss"]) for row in rows if row["train/loss"]]
-    assert losses["resident"] == pytest.approx(losses["copied"], rel=1e-3)
-    assert losses["here"] == pytest.approx(losses["copied"], rel=1e-3)
+class Keeper(Looker):
+    """Keeps the batches that a model would see."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def training_step(self, batch, batch_idx):
+        assert all(part.is_cuda for part in batch)
+        self.kept.append([part.cpu() for part in batch])
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_the_model_sees_the_same_batches_wherever_the_images_are(views, image_folder, tmp_path):
+    """On the device, or copied ahead by this process or by worker processes."""
+    ways = {"resident": {}, "copied": {"resident": 0.0}, "workers": {"resident": 0.0, "num_workers": 2}}
+    kept, places = {}, {}
+    for name, way in ways.items():
+        data = ImageDataModule(ImageFolder(str(image_folder)), image_size=32, batch_size=8, views=views,
+                               cache_dir=str(tmp_path), **{"num_workers": None, **way})  # fmt: skip
+        model = Keeper()
+        trainer = run(model, data, EpochClock("cuda", 0.0), device="cuda", precision="32-true")
+        loader = trainer.train_dataloader
+        kept[name], places[name] = model.kept, (type(loader).__name__, type(loader.dataset).__name__)
+    assert places == {
+        "resident": ("DataLoader", "ResidentImages"), "copied": ("CopyAhead", "CachedImages"),
+        "workers": ("CopyAhead", "CachedImages"),
+    }  # fmt: skip
+    assert len(kept["resident"]) == 2 * 5  # epochs of batches
+    for name in ("copied", "workers"):
+        torch.testing.assert_close(kept[name], kept["resident"], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("recipe", ["cnn", "vit", "simclr_pretrain", "mae_pretrain"])
@@ -91,8 +114,10 @@ def test_a_training_step_waits_for_nothing(image_folder, tmp_path):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             row.ours()
+            torch.ones((), device="cuda").item()  # waits, in this file
     finally:
         torch.cuda.set_sync_debug_mode("default")
     waits = [f"{found.filename}:{found.lineno}" for found in caught if "synchronizing" in str(found.message)]
+    assert any(place.startswith(__file__) for place in waits)
     inside = [place for place in waits if any(part in place for part in ("/vitlab/data/", "/vitlab/models/"))]
     assert not inside, sorted(set(inside))

@@ -43,8 +43,9 @@ ARROWS = {
     "models.optim": [],
     "data.batches": ["data.cache"],
     "data.resident": ["data.batches"],
-    "data.datamodule": ["data.split_images", "data.batches", "data.resident", "data.sources", "data.cache",
-                        "data.augment", "data.manifest"],
+    "data.copy_ahead": ["data.batches"],
+    "data.datamodule": ["data.split_images", "data.batches", "data.resident", "data.copy_ahead", "data.sources",
+                        "data.cache", "data.augment", "data.manifest"],
     "data.split_images": ["checkpoint", "data.sources", "data.splits", "data.shuffled_labels", "data.manifest"],
     "data.shuffled_labels": ["data.splits", "data.manifest"],
     # csv_file and patients: labels of volumes come from a table of another shape than a manifest's

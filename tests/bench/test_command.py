@@ -44,6 +44,19 @@ def test_the_table_says_what_the_json_says(done):
     assert page in done[1].read_text() and done[1].read_text().endswith("<!-- /bench -->\n\nafter\n")
 
 
+def test_what_is_measured_is_kept_when_a_row_fails(done, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("vitlab.bench.steps.Step.__init__", fails)
+    args = ["--rows", "pipeline-supervised-32,step-mae-32", "--size", "32", "--repeats", "3", "--images", "16"]
+    args += ["--seconds", "0.01", "--config", str(done[0].parent / "data.yaml"), "--out", str(tmp_path / "out")]
+    with pytest.raises(RuntimeError, match="no"):
+        main(["bench", *args])
+    found = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["pipeline-supervised-32"]
+
+
 def test_the_picture_names_every_row(done):
     picture = (done[0] / "bench.svg").read_text()
     assert picture.lstrip().startswith("<?xml") and "step-mae-32" in picture and "pipeline-supervised-32" in picture

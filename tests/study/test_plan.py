@@ -121,7 +121,7 @@ def test_every_shipped_study_has_its_four_approaches(path, data_root, monkeypatc
     assert len({job.folder for job in jobs}) == len(jobs)
     assert {job.images for job in jobs} and all(job.images_to_see for job in jobs)
     expected = {"phantom": 54, "quick": 12, "cheng": 30, "brain_tumor_mri": 18, "label_efficiency": 54,
-                "shuffled_labels": 6, "leak": 12, "phantom_shuffled": 6}  # fmt: skip
+                "shuffled_labels": 6, "leak": 12, "phantom_shuffled": 6, "cheng_224": 90}  # fmt: skip
     assert len(jobs) == expected[path.stem]
 
 

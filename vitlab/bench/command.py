@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,8 +41,8 @@ def main(args: list[str]) -> int:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     quieten()
     warnings.filterwarnings("ignore", message="no patient ids")  # speed does not depend on them
-    found = _measured(settings)
-    write(found, settings.out)
+    for found in _measured(settings):  # row by row: what is measured is kept, whatever ends the bench
+        write(found, settings.out)
     print(markdown(found))
     print(f"every sample is in {settings.out / 'bench.json'}, the picture in {settings.out / 'bench.svg'}")
     if settings.into is not None:
@@ -100,10 +101,10 @@ def _check(settings: Any) -> None:
         check_marks(settings.into, settings.mark)
 
 
-def _measured(settings: Any) -> dict[str, Any]:
-    """Measure all rows and return the record."""
+def _measured(settings: Any) -> Iterator[dict[str, Any]]:
+    """Measure all rows and yield the record after each, and at last with all that is no row."""
     from vitlab.bench.conditions import Conditions, built_in, image_folder, say
-    from vitlab.bench.measure import measure
+    from vitlab.bench.measure import Measured, measure
     from vitlab.bench.output import record
     from vitlab.bench.rows import all_rows, chosen
 
@@ -114,11 +115,14 @@ def _measured(settings: Any) -> dict[str, Any]:
         kept = {name: settings[name] for name in ("steps", "epochs", "seconds", "run_seconds", "compile")}
         threads = int(os.environ["OMP_NUM_THREADS"])
         conditions = Conditions(images=images, work=work, device=settings.device, threads=threads, **kept)
-        measured = [measure(rows[name](conditions), settings.repeats, say) for name in names]
+        measured: list[Measured] = []
         count = sum(path.is_file() for path in (images / "train").rglob("*"))
         about = {"device": _device(settings.device), "threads": threads, "images": count, "data": data,
                  "repeats": settings.repeats, "settings": kept | {"size": settings.size}}  # fmt: skip
-        return record(measured, about, _sections(settings, conditions, measured))
+        for name in names:
+            measured.append(measure(rows[name](conditions), settings.repeats, say))
+            yield record(measured, about, {})
+        yield record(measured, about, _sections(settings, conditions, measured))
 
 
 def _sections(settings: Any, conditions: Any, measured: list[Any]) -> dict[str, Any]:

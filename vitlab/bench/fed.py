@@ -25,17 +25,19 @@ class Fed:
         conditions: Shared by all rows.
         size: Side of the images in pixels.
         kind: cnn or vit.
+        resident: Whether images may stay on the device; else each batch is copied there.
     """
 
     unit: Literal["images/s"] = "images/s"
 
-    def __init__(self, conditions: Conditions, size: int, kind: Supervised) -> None:
-        self.name, self.conditions, self.facts = f"fed-{kind}-{size}", conditions, dict[str, Any]()
+    def __init__(self, conditions: Conditions, size: int, kind: Supervised, resident: bool = True) -> None:
+        self.name = f"fed-{kind}-{size}" + ("" if resident else "-copied")
+        self.conditions, self.facts = conditions, dict[str, Any]()
         self.against = "the same epochs on one batch that stays on the device"
         self.target = Target(0.95, "ratio", ">= 0.95x") if conditions.device == "cuda" else None
         self.data = ImageDataModule(
             ImageFolder(str(conditions.images)), image_size=size, batch_size=IMAGES[conditions.device],
-            cache_dir=str(conditions.work / "cache"),
+            cache_dir=str(conditions.work / "cache"), resident=0.25 if resident else 0.0,
         )  # fmt: skip
         images = len(self.data.rows("train"))
         self.batch_size = min(self.data.batch_size, images)

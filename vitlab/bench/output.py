@@ -50,10 +50,11 @@ def markdown(found: dict[str, Any]) -> str:
         reached = {None: "-", True: "yes", False: "**no**"}[row["reached"]]
         cells = [row["name"], _amount(row, "ours"), _amount(row, "plain"), _spread(row["ratio"]), target, reached]
         lines.append("| " + " | ".join([*cells, row["against"]]) + " |")
+    versions_of = f"torch {found['versions']['torch']}{_compiled(found['settings'])}"
     below = [
         f"{found['device']}, {found['threads']} OpenMP threads, {found['images']} training images of {found['data']}, "
-        f"torch {found['versions']['torch']}; {found['repeats']} pairs a row, ours and plain in turn, behind a "
-        "warm-up. Figures are medians, ratios of pairs with quartiles; above 1, vitlab is the faster or the smaller."
+        f"{versions_of}; {found['repeats']} pairs a row, ours and plain in turn, behind a warm-up. Figures are medians, "
+        "ratios of pairs with quartiles; above 1, vitlab is the faster or the smaller."
     ]
     below += [_accuracy(row) for row in found["rows"] if row["facts"].get("plain_test_accuracy")]
     if "mfu" in found:
@@ -61,6 +62,11 @@ def markdown(found: dict[str, Any]) -> str:
     if "breakdown" in found:
         below.append(_breakdown(found["breakdown"]))
     return "\n".join(lines) + "\n\n" + "\n\n".join(below) + "\n"
+
+
+def _compiled(settings: dict[str, Any]) -> str:
+    mode = settings.get("compile")
+    return f", models compiled ({'default' if mode is True else mode})" if mode else ""
 
 
 def _accuracy(row: dict[str, Any]) -> str:

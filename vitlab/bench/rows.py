@@ -31,6 +31,8 @@ def all_rows(device: str, sizes: Sequence[int]) -> dict[str, Callable[[Condition
         rows[f"step-{kind}-{size}"] = partial(Step, size=size, kind=kind)
     for supervised in SUPERVISED:
         rows[f"fed-{supervised}-{size}"] = partial(Fed, size=size, kind=supervised)
+        if device == "cuda":
+            rows[f"fed-{supervised}-{size}-copied"] = partial(Fed, size=size, kind=supervised, resident=False)
         rows[f"epoch-{supervised}-{size}"] = partial(Epoch, size=size, kind=supervised)
     small = min(sizes)
     rows |= {

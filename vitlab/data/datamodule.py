@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader
 from vitlab.data.augment import Augment
 from vitlab.data.batches import Batch, BatchSampler, CachedImages, Normalise, mean_and_std
 from vitlab.data.cache import ImageCache, build_cache
+from vitlab.data.copy_ahead import CopyAhead
 from vitlab.data.manifest import SPLITS, Manifest
 from vitlab.data.resident import Residency, ResidentImages
 from vitlab.data.sources import Source
 from vitlab.data.split_images import SplitImages
 
 DEFAULT_AUGMENT = Augment()
+Loader = DataLoader[Batch] | CopyAhead
 
 
 class ImageDataModule(LightningDataModule):
@@ -204,7 +206,7 @@ class ImageDataModule(LightningDataModule):
 
     # Loaders.
 
-    def _loader(self, split: str, *, train: bool) -> DataLoader[Batch]:
+    def _loader(self, split: str, *, train: bool) -> Loader:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
@@ -223,14 +225,11 @@ class ImageDataModule(LightningDataModule):
         )
         copied = images is None and device.type == "cuda"
         workers = self.num_workers if self.num_workers is not None else 2 * copied
-        return DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=workers,
-            pin_memory=copied,
+        loader: DataLoader[Batch] = DataLoader(
+            dataset, batch_size=None, sampler=sampler, num_workers=workers, pin_memory=copied,
             persistent_workers=workers > 0,
-        )
+        )  # fmt: skip
+        return CopyAhead(loader, device) if copied else loader
 
     def _progress(self) -> tuple[int, int]:
         """Return the epoch and the batches of it already seen; both come back from a checkpoint."""
@@ -239,23 +238,23 @@ class ImageDataModule(LightningDataModule):
         done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         return self.trainer.current_epoch, done if self.trainer.fit_loop.restarting else 0
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> Loader:
         """Return the shuffled training loader; the last incomplete batch is dropped."""
         return self._loader("train", train=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Loader:
         """Return the validation loader."""
         return self._loader("val", train=False)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> Loader:
         """Return the test loader."""
         return self._loader("test", train=False)
 
-    def predict_dataloader(self) -> list[DataLoader[Batch]]:
+    def predict_dataloader(self) -> list[Loader]:
         """Return loaders of train, val, test and, for a checkpoint, all other images, on the evaluation transform."""
         return [self.eval_dataloader(split) for split in (*SPLITS, *([""] if self.trained else []))]
 
-    def eval_dataloader(self, split: str) -> DataLoader[Batch]:
+    def eval_dataloader(self, split: str) -> Loader:
         """Return one split's loader on the evaluation transform, in the manifest's order."""
         return self._loader(split, train=False)
 
