@@ -53,8 +53,8 @@ def markdown(found: dict[str, Any]) -> str:
     versions_of = f"torch {found['versions']['torch']}{_compiled(found['settings'])}"
     below = [
         f"{found['device']}, {found['threads']} OpenMP threads, {found['images']} training images of {found['data']}, "
-        f"{versions_of}; {found['repeats']} pairs a row, ours and plain in turn, behind a warm-up. Figures are medians, "
-        "ratios of pairs with quartiles; above 1, vitlab is the faster or the smaller."
+        f"{versions_of}; {found['repeats']} pairs a row, ours and plain in turn, behind a warm-up. Figures are "
+        "medians, ratios of pairs with quartiles; above 1, vitlab is the faster or the smaller."
     ]
     below += [_accuracy(row) for row in found["rows"] if row["facts"].get("plain_test_accuracy")]
     if "mfu" in found:
