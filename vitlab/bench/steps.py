@@ -17,7 +17,7 @@ from vitlab.bench import plain
 from vitlab.bench.conditions import Conditions
 from vitlab.bench.measure import Spent, Target
 from vitlab.bench.plain_loop import recipe_on
-from vitlab.bench.trainer import StepClock, run, synchronise
+from vitlab.bench.trainer import WARM_UP, StepClock, run, synchronise
 from vitlab.data.batches import Batch
 from vitlab.models.backbones import PRESETS, unfuse_attention
 from vitlab.models.base import BaseModule
@@ -128,8 +128,8 @@ class Step:
         device, steps = self.conditions.device, self.conditions.steps
         images = self.batch.images.flatten(0, 1) if self.kind == "simclr" else self.batch.images
         parts = images.chunk(2) if self.kind == "simclr" else (images,)
-        for step in range(StepClock.WARM_UP + steps):
-            if step == StepClock.WARM_UP:
+        for step in range(WARM_UP[device] + steps):
+            if step == WARM_UP[device]:
                 synchronise(device)
                 start = time.perf_counter()
             self.optimizer.zero_grad()
