@@ -71,6 +71,8 @@ readme: $(INSTALLED)  ## put the tables of the last demo and of the published ru
 		$(RUN) compare $(PUBLISHED)/$$study --brief --into README.md --mark $$study || exit 1; done
 	for study in phantom cheng_fold1; do \
 		$(RUN) explain --findings $(PUBLISHED)/$$study/explain --into README.md --mark explain-$$study || exit 1; done
+	for machine in $$(ls $(PUBLISHED)/bench); do \
+		$(RUN) bench --findings $(PUBLISHED)/bench/$$machine --into README.md --mark bench-$$machine || exit 1; done
 	mkdir -p lightning_logs/readme
 	$(RUN) compare $(PUBLISHED)/label_efficiency --brief --report lightning_logs/readme/report.html
 	cp lightning_logs/readme/figures/label-efficiency-cheng.svg $(PUBLISHED)/label_efficiency/label_efficiency.svg

@@ -10,6 +10,7 @@ import pytest
 
 from tests.audit import scale
 from vitlab.audit.summary import planted_markdown, summary_markdown
+from vitlab.bench.output import markdown, read
 from vitlab.report.findings import brief_markdown, read_findings
 from vitlab.report.formats import render, render_brief
 from vitlab.report.summary import build_tables
@@ -71,6 +72,11 @@ def test_the_answer_of_a_study_is_that_of_its_published_runs(study):
     runs, unfinished = collect([PUBLISHED / study])
     assert not unfinished
     assert block(study) == render_brief(build_tables(runs), "markdown")
+
+
+@pytest.mark.parametrize("machine", marks("bench"))
+def test_what_a_bench_measured_is_what_its_json_says(machine):
+    assert block(f"bench-{machine}") == markdown(read(PUBLISHED / "bench" / machine))
 
 
 @pytest.mark.parametrize("study", marks("explain"))

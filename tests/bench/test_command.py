@@ -57,6 +57,14 @@ def test_what_is_measured_is_kept_when_a_row_fails(done, tmp_path, monkeypatch):
     assert [row["name"] for row in found["rows"]] == ["pipeline-supervised-32"]
 
 
+def test_a_page_is_made_from_what_was_measured_before(done, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- mine -->\n<!-- /mine -->\n")
+    assert main(["bench", "--findings", str(done[0]), "--into", str(page), "--mark", "mine"]) == 0
+    table = (done[0] / "bench.md").read_text()
+    assert table in capsys.readouterr().out and page.read_text() == f"<!-- mine -->\n{table}<!-- /mine -->\n"
+
+
 def test_the_picture_names_every_row(done):
     picture = (done[0] / "bench.svg").read_text()
     assert picture.lstrip().startswith("<?xml") and "step-mae-32" in picture and "pipeline-supervised-32" in picture
@@ -70,6 +78,7 @@ def test_the_picture_names_every_row(done):
     (["--into", "nowhere.md"], "there is no page nowhere.md"),
     (["--config", "configs/cnn.yaml"], "bench takes the data alone"),
     (["--repeat", "5"], "did you mean repeats"),
+    (["--findings", "nowhere"], "is no record of a bench"),
 ])  # fmt: skip
 def test_mistakes_are_one_line(args, line, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vitlab.atomic import check_writable
+from vitlab.bench.output import markdown, read
 from vitlab.mistakes import one_line_parser
 from vitlab.report.insert import check_marks, insert
 
@@ -29,11 +30,14 @@ def main(args: list[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     settings = _settings(args)
     _check(settings)
+    if settings.findings is not None:
+        _tell(read(settings.findings), settings)
+        return 0
     # Before torch is imported: its threads are counted once.
     os.environ["OMP_NUM_THREADS"] = str(settings.threads or os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     import torch
 
-    from vitlab.bench.output import markdown, write
+    from vitlab.bench.output import write
     from vitlab.lightning_cli import quieten
 
     if settings.device == "cuda" and not torch.cuda.is_available():
@@ -43,11 +47,15 @@ def main(args: list[str]) -> int:
     warnings.filterwarnings("ignore", message="no patient ids")  # speed does not depend on them
     for found in _measured(settings):  # row by row: what is measured is kept, whatever ends the bench
         write(found, settings.out)
-    print(markdown(found))
+    _tell(found, settings)
     print(f"every sample is in {settings.out / 'bench.json'}, the picture in {settings.out / 'bench.svg'}")
+    return 0
+
+
+def _tell(found: dict[str, Any], settings: Any) -> None:
+    print(markdown(found))
     if settings.into is not None:
         insert(markdown(found), settings.into, settings.mark)
-    return 0
 
 
 def _settings(args: list[str]) -> Any:
@@ -76,6 +84,8 @@ def _settings(args: list[str]) -> Any:
     parser.add_argument("--threads", type=int | None, default=None,
                         help="OpenMP threads; null is $OMP_NUM_THREADS or one a core")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("lightning_logs/bench"), help="folder to write")
+    parser.add_argument("--findings", type=Path | None, default=None,
+                        help="measure nothing: print and insert what this folder of a bench holds")  # fmt: skip
     parser.add_argument("--into", type=Path | None, default=None, help="page to put the table into, as compare does")
     parser.add_argument("--mark", type=str, default="bench", help="between <!-- MARK --> and <!-- /MARK --> of it")
     settings = parser.parse_args(args)
@@ -96,7 +106,8 @@ def _check(settings: Any) -> None:
     for name in ("seconds", "run_seconds"):
         if not 0 < settings[name] < 3600:
             raise ValueError(f"--{name} is {settings[name]}; give seconds above 0, up to an hour")
-    check_writable(settings.out, "--out")
+    if settings.findings is None:
+        check_writable(settings.out, "--out")
     if settings.into is not None:
         check_marks(settings.into, settings.mark)
 

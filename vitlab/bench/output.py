@@ -112,6 +112,22 @@ def _spread(ratio: dict[str, float]) -> str:
     return f"{spread.median:.2f} [{spread.low:.2f}, {spread.high:.2f}]"
 
 
+def read(folder: Path) -> dict[str, Any]:
+    """Return the record that a bench left in a folder.
+
+    Raises:
+        ValueError: There is none, or it is no record.
+    """
+    path = folder / FILES[0]
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows = found["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is no record of a bench: give the folder that --out named") from None
+    assert isinstance(rows, list)
+    return found
+
+
 def write(found: dict[str, Any], out: Path) -> None:
     """Write bench.json, bench.md and bench.svg."""
     from vitlab.bench.picture import draw

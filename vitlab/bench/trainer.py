@@ -40,8 +40,11 @@ def run(module: LightningModule, data: Any, clock: Callback, *, device: str, pre
             benchmark=device == "cuda", limit_val_batches=0, num_sanity_val_steps=0,
             use_distributed_sampler=False, barebones=False,
         )  # fmt: skip
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if device == "cuda" else before)  # as `fit` does
         keywords = {"datamodule": data} if hasattr(data, "train_dataloader") else {"train_dataloaders": data}
         trainer.fit(module, **keywords)
+        torch.set_float32_matmul_precision(before)
     return trainer
 
 
