@@ -17,8 +17,9 @@ ARROWS = {
     "cli": ["config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study",
             "evaluate", "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
-                      "evaluate", "extra_outputs", "checkpoint_io", "stops"],
+                      "evaluate", "extra_outputs", "checkpoint_io", "stops", "allocator"],
     "checkpoint_io": [],
+    "allocator": [],
     "stops": [],
     "extra_outputs": ["data.corruptions", "evaluate"],
     "preflight": ["checkpoint", "mistakes", "monitored", "precision", "models", "data"],
@@ -72,7 +73,7 @@ ARROWS = {
     "predict": ["checkpoint", "predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
     # it measures what a user runs: `fit` whole, its parts, and the files that `compare` reads
-    "bench": ["bench", "models", "data", "evaluate", "lightning_cli", "mistakes", "precision", "report", "shipped"],
+    "bench": ["bench", "allocator", "models", "data", "evaluate", "lightning_cli", "mistakes", "precision", "report", "shipped"],
 }
 ROOT = ["__version__", "atomic", "npz", "spreadsheet", "yaml_text"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}

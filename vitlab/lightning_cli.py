@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
+from vitlab.allocator import keep_freed_memory
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
 from vitlab.checkpoint_io import AtomicCheckpointIO
 from vitlab.cost import CostMonitor
@@ -261,6 +262,7 @@ def run_verb(verb: str, args: list[str], configs: Path) -> int:
         0; mistakes are raised.
     """
     quieten()
+    keep_freed_memory()
     with ExitStack() as held:  # the lock of the run folder
         VitlabCLI(verb, args, configs, held)
     return 0

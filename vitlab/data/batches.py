@@ -125,8 +125,17 @@ class Normalise:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return normalised images, (B, C, H, W) float32 in [0, 1] before."""
-        if self._values.device != images.device:  # once: a copy in every batch would wait for all that is queued
-            self._values = self._values.to(images.device)
-        mean, std = self._values.view(2, 1, -1, 1, 1)
+        mean, std = self._on(images)
         normalised: Tensor = (images - mean) / std
         return normalised
+
+    def in_place(self, images: Tensor) -> Tensor:
+        """Normalise images (B, C, H, W) that nobody else needs, and return them."""
+        mean, std = self._on(images)
+        return images.sub_(mean).div_(std)
+
+    def _on(self, images: Tensor) -> Tensor:
+        """Return mean and deviation on the device of the images, (2, 1, C, 1, 1)."""
+        if self._values.device != images.device:  # once: a copy in every batch would wait for all that is queued
+            self._values = self._values.to(images.device)
+        return self._values.view(2, 1, -1, 1, 1)

@@ -279,15 +279,13 @@ class ImageDataModule(LightningDataModule):
             return batch
         trainer = self.trainer
         if trainer is None or not trainer.training:
-            return batch._replace(images=self.normalise(batch.images.float() / 255))
+            return batch._replace(images=self.normalise.in_place(batch.images.float() / 255))
         step = trainer.fit_loop.epoch_loop.batch_progress.total.ready
         size = len(batch.images)
         where = slice(trainer.global_rank * size, (trainer.global_rank + 1) * size)
         place: dict[str, Any] = {"step": step, "rows": where, "total": size * trainer.world_size}
-        views = [
-            self.normalise(self.augment(batch.images, seed=self.training_seed, view=view, **place))
-            for view in range(self.views)
-        ]
+        place["finish"] = self.normalise.in_place
+        views = [self.augment(batch.images, seed=self.training_seed, view=view, **place) for view in range(self.views)]
         return batch._replace(images=views[0] if self.views == 1 else torch.stack(views))
 
     @cached_property
