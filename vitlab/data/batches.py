@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from vitlab.data.cache import ImageCache
+from vitlab.data.shuffle import shuffled
 
 
 class Batch(NamedTuple):
@@ -61,6 +62,7 @@ class BatchSampler(Sampler[np.ndarray]):
         seed: None keeps the order and drops nothing; an int shuffles and drops the last incomplete batch.
         progress: Called at the start of an epoch, returns (epoch, batches already seen in it), so that a resumed run
             goes on where it stopped.
+        image_bytes: Size of an image in the cache; `vitlab.data.shuffle` says what many large ones change.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class BatchSampler(Sampler[np.ndarray]):
         world_size: int = 1,
         seed: int | None = None,
         progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        image_bytes: int = 1,
     ) -> None:
         self.n, self.batch_size, self.rank, self.world_size = n, batch_size, rank, world_size
-        self.seed, self.progress = seed, progress
+        self.seed, self.progress, self.image_bytes = seed, progress, image_bytes
 
     def __len__(self) -> int:
         step = self.batch_size * self.world_size
@@ -86,7 +89,7 @@ class BatchSampler(Sampler[np.ndarray]):
         if self.seed is None:
             order = np.arange(self.n)
         else:
-            order = np.random.default_rng((self.seed, epoch)).permutation(self.n)
+            order = shuffled(self.n, self.image_bytes, np.random.default_rng((self.seed, epoch)))
         for start in range(done % len(self) * step, len(self) * step, step):
             block = order[start : start + step]
             size = self.batch_size if len(block) == step else -(-len(block) // self.world_size)
