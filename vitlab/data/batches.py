@@ -111,7 +111,7 @@ def mean_and_std(images: np.ndarray, rows: np.ndarray) -> tuple[list[float], lis
     size = len(rows) * int(np.prod(images.shape[1:], dtype=np.int64))
     large = size > shuffle.WHOLE
     pieces = np.array_split(rows, max(1, len(rows) // (64 if large else 1024)))
-    for piece in pieces[:: size // _LOOKED_AT if large else 1]:
+    for piece in pieces[:: max(1, size // _LOOKED_AT) if large else 1]:
         pixels = images[piece]
         for channel in range(len(counts)):
             values = pixels[:, channel].ravel()
