@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def unique(texts: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Returns what np.unique(texts, return_inverse=True) does, in a third of the time for texts that repeat."""
+    """Returns what np.unique(texts, return_inverse=True) does, with less memory."""
     listed = texts.tolist()
     names = sorted(set(listed))
     place = {name: number for number, name in enumerate(names)}
