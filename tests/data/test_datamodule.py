@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from vitlab.data import batches, shuffle
 from vitlab.data.augment import Augment
-from vitlab.data.batches import Batch, BatchSampler
+from vitlab.data.batches import Batch, BatchSampler, mean_and_std
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Csv, ImageFolder
 
@@ -36,6 +37,33 @@ def test_mean_and_std_see_the_training_split_only(tmp_path):
             for number in range(2):
                 Image.fromarray(np.full((8, 8), level + number, np.uint8)).save(folder / f"{number}.png")
     assert make(tmp_path).mean_std[0][0] == pytest.approx(40.5 / 255)
+
+
+@pytest.mark.parametrize("side", [6, 7])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_mean_and_std_are_those_of_all_pixels_or_of_an_even_share_of_very_many(side, channels, monkeypatch):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20_000, channels, side, side), np.uint8)
+    images[:, 0] //= 2
+    images[:10_000] //= 2
+    rows = np.flatnonzero(rng.random(len(images)) < 0.7)
+    pixels = images[rows].astype(np.float64) / 255
+    mean, std = mean_and_std(images, rows)
+    assert mean == pytest.approx(pixels.mean((0, 2, 3))) and std == pytest.approx(pixels.std((0, 2, 3)))
+    monkeypatch.setattr(shuffle, "WHOLE", pixels.size - 1)
+    monkeypatch.setattr(batches, "_LOOKED_AT", pixels.size // 10)
+    seen = []
+
+    class Seen:
+        shape = images.shape
+
+        def __getitem__(self, rows):
+            seen.extend(rows.tolist())
+            return images[rows]
+
+    some_mean, some_std = mean_and_std(Seen(), rows)
+    assert some_mean == pytest.approx(mean, rel=0.02) and some_std == pytest.approx(std, rel=0.02)
+    assert len(rows) / 12 < len(seen) < len(rows) / 8 and max(seen) - min(seen) > 0.9 * len(images)
 
 
 def test_epochs_are_shuffled_by_seed_and_epoch_alone():

@@ -17,12 +17,13 @@ from PIL import Image
 
 from tests.data.sources.test_dicom import write as write_dicom
 from tests.data.sources.test_figshare import write_mat
+from tests.data.sources.test_tar_shards import sample, write_tar
 from vitlab.audit.images import read_images
 from vitlab.audit.memo import Memo
 from vitlab.config_files import find_configs
 from vitlab.data.cache import build_cache
 from vitlab.data.datamodule import ImageDataModule
-from vitlab.data.sources import Csv, Dicom, Figshare, ImageFolder, MedMnist, Nifti
+from vitlab.data.sources import Csv, Dicom, Figshare, ImageFolder, MedMnist, Nifti, TarShards
 from vitlab.evaluate.predictions import read_predictions
 from vitlab.evaluate.results import pretraining_cost, read_results
 from vitlab.models.backbones import create_backbone, load_backbone, save_backbone
@@ -209,6 +210,11 @@ KINDS = {
         from_a_source(lambda path: Figshare(folder(path))),
     ),
     "npz": Kind("x.npz", write_medmnist, from_a_source(lambda path: MedMnist(str(path)))),
+    "tar": Kind(
+        "x.tar",
+        lambda path: write_tar(path, sample("k" * 120, 7, cls="a") + sample("1", 8, json='{"label": "b", "fold": 1}')),
+        from_a_source(lambda path: TarShards(folder(path))),
+    ),
     "manifest": Kind("manifest.csv", write_manifest, read_manifest),
     "configuration": Kind("fit.yaml", lambda path: path.write_text(yaml.safe_dump(CONFIG)), read_config),
     "configuration of a run": Kind(

@@ -26,8 +26,10 @@ from tqdm import tqdm
 
 from vitlab.data.decode import Decoded, open_image, reason, to_uint8
 from vitlab.data.manifest import Manifest
+from vitlab.data.reserved import reserve
+from vitlab.data.shards import Shards, build_shards, rows_of_a_shard
 
-__all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "to_uint8"]
+__all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "reserve", "to_uint8"]
 VERSION = 1  # part of the key: raise it whenever a pixel changes
 _HINT = "free some, or set VITLAB_CACHE or data.cache_dir to a folder elsewhere"
 _BLOCK = 32  # images a task: enough that handing out tasks costs nothing beside decoding
@@ -39,7 +41,8 @@ class ImageCache:
     """Decoded images.
 
     Attributes:
-        images: uint8 (N, C, H, W), read-only memory map in the manifest's order; zeros where ok is False.
+        images: uint8 (N, C, H, W), read-only memory map in the manifest's order; zeros where ok is False. Of more
+            than 4 GiB it is `Shards`, several files that are indexed alike.
         ok: Whether each image could be read, bool (N,).
         failures: (path, reason) of those that could not.
         folder: Where the cache lies; delete it to decode again.
@@ -72,7 +75,7 @@ def build_cache(
 
     The key covers the paths in their order, the root, the settings and every file's size and time of change, but not
     labels or splits. Any number of processes may do this at once: each builds under a name of its own, and the first to
-    finish wins.
+    finish wins. What lies in shards is built shard by shard: those that are done outlast a kill or a full disk.
 
     Args:
         manifest: Names the images.
@@ -96,14 +99,29 @@ def build_cache(
     cache = _open(folder, shape, manifest)
     if cache is None:
         temporary = base / f"{folder.name}.{uuid.uuid4().hex}.tmp"
-        try:
-            _forget_killed(base)
-            reserve(temporary / "images.npy", shape, hint=_HINT)
-            failures = _decode_all(manifest.path, temporary / "images.npy", shape, fit, decode)
+
+        def decode_rows(target: Path, start: int, stop: int, part: str = "") -> list[tuple[int, str]]:
+            failures = _decode_all(manifest.path[start:stop], target, shape, fit, decode, part)
+            return [(start + row, why) for row, why in failures]
+
+        def refuse(failures: list[tuple[int, str]]) -> None:
             if failures and (on_error == "raise" or len(failures) == len(manifest)):
                 raise ValueError(_failure_line([(manifest.path[row], why) for row, why in failures], len(manifest)))
-            (temporary / "cache.json").write_text(json.dumps({"failures": failures}), encoding="utf-8")
-            _publish(temporary, folder, shape, manifest)
+
+        try:
+            _forget_killed(base)
+            if rows_of_a_shard(shape):
+                built = base / f"{folder.name}.partial"
+                build_shards(built, temporary, shape, decode_rows, refuse, _HINT)
+            else:
+                built = temporary
+                reserve(built / "images.npy", shape, hint=_HINT)
+                refuse(failures := decode_rows(built / "images.npy", 0, len(manifest)))
+                (built / "cache.json").write_text(json.dumps({"failures": failures}), encoding="utf-8")
+            _publish(built, folder, shape, manifest)
+        except FileNotFoundError:  # another process has finished the same shards
+            if _open(folder, shape, manifest) is None:
+                raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         cache = _open(folder, shape, manifest)
@@ -154,9 +172,15 @@ def _stamp(path: str) -> str:
 def _open(folder: Path, shape: tuple[int, ...], manifest: Manifest) -> ImageCache | None:
     """Open a finished cache, or return None where there is none or it is damaged."""
     try:
-        listed = json.loads((folder / "cache.json").read_text(encoding="utf-8"))["failures"]
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError):
+        facts = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
+        listed, rows = facts["failures"], facts.get("shard_rows")
+        images: Any
+        if rows:
+            images = Shards(folder, shape, rows)
+            images.check()
+        else:
+            images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if images.shape != shape or images.dtype != np.uint8:
         return None
@@ -165,54 +189,9 @@ def _open(folder: Path, shape: tuple[int, ...], manifest: Manifest) -> ImageCach
     return ImageCache(images, ok, [(manifest.path[row], why) for row, why in listed], folder)
 
 
-def reserve(path: Path, shape: tuple[int, ...], hint: str = "free some, or set VITLAB_CACHE") -> NDArray[np.uint8]:
-    """Make an array on disk with its blocks reserved: a full disk shows here, as a message, not as a crash later.
-
-    A memory map alone has no blocks until it is written to, and where there are none left, that ends the process.
-
-    Args:
-        path: The .npy file; the folder that it lies in is made, and in messages stands for its parent.
-        shape: Of the array, uint8.
-        hint: What to do about it.
-
-    Returns:
-        The array, zeros, a writable memory map.
-
-    Raises:
-        OSError: The disk is full or not writable.
-    """
-    needed = int(np.prod(shape, dtype=np.int64))
-    place = path.parent.parent  # path.parent has a temporary name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(path.parent).free < needed + 2**20:
-            raise OSError(errno.ENOSPC, "no space left")
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        with path.open("r+b") as file:
-            _fallocate(file.fileno())
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(place).free
-            raise OSError(
-                f"the decoded images need {needed / 2**20:.0f} MiB in {place}, {free / 2**20:.0f} MiB are free: {hint}"
-            ) from None
-        raise OSError(f"cannot write decoded images to {place} ({error.strerror}): {hint}") from None
-    return array
-
-
-def _fallocate(file: int) -> None:
-    """Reserve all blocks of an open file, where the system and the file system can."""
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file, 0, os.fstat(file).st_size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-            raise
-
-
 def _forget_killed(base: Path) -> None:
     """Remove what processes that were killed a week ago have left."""
-    for old in base.glob("*.tmp"):
+    for old in (*base.glob("*.tmp"), *base.glob("*.partial")):
         with suppress(OSError):  # another process was first
             if time.time() - old.stat().st_mtime > 7 * 86400:
                 shutil.rmtree(old, ignore_errors=True)
@@ -224,6 +203,7 @@ def _decode_all(
     shape: tuple[int, ...],
     fit: Literal["pad", "crop"],
     decode: Callable[[str], Decoded],
+    part: str,
 ) -> list[tuple[int, str]]:
     """Decode every image into the file with threads; Pillow and h5py work outside the interpreter's lock.
 
@@ -249,7 +229,7 @@ def _decode_all(
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of broken metadata, once a file; the pixels are fine
         tasks = [pool.submit(block, start) for start in range(0, len(paths), _BLOCK)]
         try:
-            failures = [failure for task in _progress(tasks, len(paths), size) for failure in task.result()]
+            failures = [failure for task in _progress(tasks, len(paths), size, part) for failure in task.result()]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -257,12 +237,12 @@ def _decode_all(
     return failures
 
 
-def _progress(tasks: list[Future[Any]], images: int, size: int) -> Iterator[Future[Any]]:
+def _progress(tasks: list[Future[Any]], images: int, size: int, part: str) -> Iterator[Future[Any]]:
     if not sys.stderr.isatty():
-        print(f"decoding {images} images to {size} px, once", file=sys.stderr, flush=True)
+        print(f"decoding {images} images to {size} px, once{part}", file=sys.stderr, flush=True)
         yield from tasks
         return
-    with tqdm(total=images, desc=f"decoding to {size} px", unit="image", leave=False) as bar:
+    with tqdm(total=images, desc=f"decoding to {size} px{part}", unit="image", leave=False) as bar:
         for task in tasks:
             yield task
             bar.update(min(_BLOCK, images - bar.n))
@@ -278,6 +258,7 @@ def _publish(temporary: Path, folder: Path, shape: tuple[int, ...], manifest: Ma
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES):
                 raise
             if _open(folder, shape, manifest) is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
                 return
             shutil.rmtree(folder, ignore_errors=True)
 

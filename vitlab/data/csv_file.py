@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 from typing import Literal
 
+_BLOCK = 1024  # rows turned into columns at once: a million lists of rows cost more in garbage collection than to read
+
 
 def read_columns(path: Path, root: Path) -> dict[str, list[str]]:
     """Read a file with a header, in UTF-8, with commas; names of files that are there may be of any bytes.
@@ -59,10 +61,13 @@ def _columns(path: Path, errors: Literal["strict", "surrogateescape"] = "strict"
                 raise ValueError(f"the manifest {path} is separated by {separator!r}: save it with commas")
             if repeated := {name for name in header if header.count(name) > 1}:
                 raise ValueError(f"the manifest {path} has the column {min(repeated)!r} twice: rename one")
+            columns: list[list[str]] = [[] for _ in header]
             rows = []
             for row in reader:
                 if len(row) == len(header):
                     rows.append(row)
+                    if len(rows) == _BLOCK:
+                        _move(rows, columns)
                 elif row:  # blank lines are no rows
                     raise ValueError(
                         f"the manifest {path} has {len(row)} values in line {reader.line_num}, but {len(header)} "
@@ -70,8 +75,15 @@ def _columns(path: Path, errors: Literal["strict", "surrogateescape"] = "strict"
                     )
     except csv.Error as error:
         raise ValueError(f"the manifest {path} is not a CSV file: {error} in line {reader.line_num}") from None
-    values = zip(*rows, strict=True) if rows else ([] for _ in header)
-    table = {name: list(column) for name, column in zip(header, values, strict=True)}
+    _move(rows, columns)
+    table = dict(zip(header, columns, strict=True))
     for name in set(header) - {"path", "mask_path"}:
         table[name] = [value.strip() for value in table[name]]  # "glioma " is no class of its own
     return table
+
+
+def _move(rows: list[list[str]], columns: list[list[str]]) -> None:
+    """Move rows to the ends of the columns."""
+    for column, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
+        column.extend(values)
+    rows.clear()

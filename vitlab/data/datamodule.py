@@ -212,9 +212,7 @@ class ImageDataModule(LightningDataModule):
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         images, rows = self.residency.images(self.cache.images, device), (self.split_images.targets, self.rows(split))
         dataset = CachedImages(self.cache, *rows) if images is None else ResidentImages(images, *rows)
-        batch_size = self.batch_size if train else self.eval_batch_size
-        if train:
-            batch_size = min(batch_size, -(-len(dataset) // world_size))
+        batch_size = min(self.batch_size, -(-len(dataset) // world_size)) if train else self.eval_batch_size
         sampler = BatchSampler(
             len(dataset),
             batch_size,
@@ -222,6 +220,7 @@ class ImageDataModule(LightningDataModule):
             world_size=world_size,
             seed=self.training_seed if train else None,
             progress=self._progress if train else lambda: (0, 0),
+            image_bytes=self.cache.images[:1].nbytes,
         )
         copied = images is None and device.type == "cuda"
         workers = self.num_workers if self.num_workers is not None else 2 * copied

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vitlab.data.manifest import SPLITS, Manifest
-from vitlab.data.splits import hash_rank
+from vitlab.data.names import hash_rank
 
 
 def shuffle_labels(manifest: Manifest, seed: int) -> Manifest:

@@ -4,15 +4,15 @@ A group is a patient, or a single image where no patient is known; it is never d
 (seed, patient), so that a split depends neither on the order of the rows, nor on the machine, nor on numpy's version.
 """
 
-import hashlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.data.manifest import Manifest
+from vitlab.data.names import hash_rank, unique
 
 Ints = NDArray[np.int64]
 _IMAGE = "image:"  # starts the group of an image whose patient is unknown
@@ -38,7 +38,7 @@ def stratified_group_folds(
     """
     if n_folds < 2:
         raise ValueError(f"n_folds is {n_folds}; give at least 2 folds")
-    names, codes = np.unique(groups, return_inverse=True)
+    names, codes = unique(groups)
     owners = np.unique(targets * len(names) + codes) // len(names)  # the class of each pair of class and group
     for target, count in zip(*np.unique(owners[owners >= 0], return_counts=True), strict=True):
         if count < n_folds:
@@ -63,7 +63,7 @@ def nested_subset(targets: Ints, groups: NDArray[np.str_], fraction: float, seed
     Returns:
         Whether each row is kept, (N,). At least one group of every class is; groups without any label are.
     """
-    names, codes = np.unique(groups, return_inverse=True)
+    names, codes = unique(groups)
     rank = hash_rank(names, seed, "label_fraction")
     labelled = targets >= 0
     pairs, rows = np.unique((targets * len(names) + codes)[labelled], return_counts=True)
@@ -209,7 +209,7 @@ def _cut(
 def _report_leaks(split: NDArray[np.str_], groups: NDArray[np.str_]) -> None:
     """Warns of patients on two sides: published splits are kept as they are, but not in silence."""
     used = split != ""
-    names, codes = np.unique(groups[used], return_inverse=True)
+    names, codes = unique(groups[used])
     sides = np.zeros(len(names), np.int64)
     for part in ("train", "val", "test"):
         sides += np.bincount(codes[split[used] == part], minlength=len(names)) > 0
@@ -232,15 +232,6 @@ def _check_classes(manifest: Manifest, split: NDArray[np.str_]) -> None:
         warnings.warn(message, stacklevel=3)
 
 
-def hash_rank(names: Iterable[str], seed: int, purpose: str) -> NDArray[np.uint64]:
-    """Returns a number for each name that looks random, is the same everywhere and depends on no other name."""
-    digests = b"".join(
-        hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(errors="surrogateescape"), digest_size=8).digest()
-        for name in names  # a path among them may be of any bytes
-    )
-    return np.frombuffer(digests, ">u8").astype(np.uint64)
-
-
 def _deal(targets: Ints, groups: NDArray[np.str_], shares: NDArray[np.float64], seed: int) -> Ints:
     """Deals groups to parts that hold given shares of the rows and of each class.
 
@@ -257,7 +248,7 @@ def _deal(targets: Ints, groups: NDArray[np.str_], shares: NDArray[np.float64], 
         Part of each row, 0 to P - 1, (N,). No part lacks a class that has enough groups for every part, as long as no
         group has rows of several classes.
     """
-    names, codes = np.unique(groups, return_inverse=True)
+    names, codes = unique(groups)
     labels, targets = np.unique(targets, return_inverse=True)
     rank = hash_rank(names, seed, "split")
     # A group's kind is its count of each class, told apart by a sum of random words: no table of groups x classes.

@@ -12,7 +12,7 @@ from vitlab.audit.repair.balance import balance, target
 from vitlab.audit.repair.dropping import Conflicts, Copies, choose_copies, find_conflicts, join_copies
 from vitlab.audit.repair.sides import Nearness, Sides, class_change, find_sides, nearness, partners
 from vitlab.data.manifest import Manifest
-from vitlab.data.splits import hash_rank
+from vitlab.data.names import hash_rank
 
 
 @dataclass(frozen=True)

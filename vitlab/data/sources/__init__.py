@@ -10,6 +10,7 @@ from vitlab.data.sources.figshare import Figshare
 from vitlab.data.sources.folder import ImageFolder
 from vitlab.data.sources.nifti import Nifti
 from vitlab.data.sources.table import Csv, Phantom
+from vitlab.data.sources.tar_shards import TarShards
 
 __all__ = [
     "Csv",
@@ -20,6 +21,7 @@ __all__ = [
     "Nifti",
     "Phantom",
     "Source",
+    "TarShards",
     "Torchvision",
     "resolve_folder",
     "resolve_root",

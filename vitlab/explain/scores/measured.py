@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from vitlab.atomic import replacing_all
-from vitlab.data.splits import hash_rank
+from vitlab.data.names import hash_rank
 from vitlab.evaluate.probe import linear_probe
 from vitlab.explain.cases.masks import masks_of
 from vitlab.explain.features.attribute_probe import attributes, features_of, plain_features, read_attribute
