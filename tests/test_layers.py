@@ -77,7 +77,8 @@ ARROWS = {
     "predict": ["checkpoint", "predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
     # it measures what a user runs: `fit` whole, its parts, and the files that `compare` reads
-    "bench": ["bench", "allocator", "models", "data", "evaluate", "lightning_cli", "mistakes", "precision", "report", "shipped"],
+    "bench": ["bench", "allocator", "models", "data", "evaluate", "lightning_cli", "mistakes", "precision", "report",
+              "shipped"],
 }
 ROOT = ["__version__", "atomic", "npz", "spreadsheet", "yaml_text"]  # what everyone may take from vitlab itself
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
