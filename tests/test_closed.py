@@ -36,6 +36,9 @@ def test_no_verb_asks_the_network(asked, tmp_path, image_folder, capsys):
     run = tmp_path / "runs" / "discs" / "cnn" / "seed0"
     checkpoint = ["--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
     assert main(["test", "--config", str(run / "config.yaml"), *checkpoint]) == 0
+    assert main(["predict", "--config", str(run / "config.yaml"), *checkpoint, "--run.study=again"]) == 0
+    cases = ["--patients=2", "--worst=1", "--scores=none", f"--out={tmp_path}/explained"]
+    assert main(["explain", str(run.parents[1]), *cases]) == 0 and (tmp_path / "explained" / "index.html").exists()
     assert main(["predict", *checkpoint, f"--images={image_folder}/test", f"--out={tmp_path}/answers"]) == 0
     capsys.readouterr()
     assert main(["compare", str(tmp_path / "runs"), "--format", "json"]) == 0

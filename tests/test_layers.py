@@ -29,6 +29,7 @@ ARROWS = {
     "run_folder": ["lock"],
     "atomic": [],
     "checkpoint": [],
+    "csv_text": [],
     "npz": [],
     "spreadsheet": [],
     "yaml_text": [],
@@ -80,11 +81,13 @@ ARROWS = {
     "bench": ["bench", "allocator", "models", "data", "evaluate", "lightning_cli", "mistakes", "precision", "report",
               "shipped"],
 }
-ROOT = ["__version__", "atomic", "npz", "spreadsheet", "yaml_text"]  # what everyone may take from vitlab itself
+# What everyone may take from vitlab itself.
+ROOT = ["__version__", "atomic", "csv_text", "npz", "spreadsheet", "yaml_text"]
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
-LIGHT = ("", "__main__", "cli", "config_files", "atomic", "npz", "yaml_text", "lock", "shipped", "evaluate", "report",
-         "study.command", "study.plan", "data.manifest", "data.csv_file", "data.patients")  # fmt: skip
+LIGHT = ("", "__main__", "cli", "config_files", "atomic", "csv_text", "npz", "yaml_text", "lock", "shipped",
+         "evaluate", "report", "study.command", "study.plan", "data.manifest", "data.csv_file",
+         "data.patients")  # fmt: skip
 
 
 def modules():

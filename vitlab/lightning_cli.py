@@ -35,6 +35,7 @@ from vitlab.models.simclr import SimCLR
 from vitlab.precision import fastest_precision, on_cpu
 from vitlab.preflight import LINKED, check_checkpoint, check_settings
 from vitlab.run_folder import (
+    EpochRow,
     RunSettings,
     SaveConfigAtFit,
     approach_of,
@@ -183,7 +184,7 @@ class VitlabCLI(LightningCLI):
         self.cost = CostMonitor()
         extra: list[Callback] = [self.results, *extra_outputs(self.verb, config, self.folder)]
         if fit:
-            extra += [self.cost, FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
+            extra += [self.cost, EpochRow(), FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
             if kwargs.get("logger", settings.get("logger")):
                 extra.append(LearningRateMonitor("epoch"))
         on_terminal = sys.stderr.isatty()

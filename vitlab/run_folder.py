@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
@@ -147,21 +147,45 @@ def checkpoint_last(folder: Path) -> ModelCheckpoint:
     )
 
 
+class EpochRow(Callback):
+    """Keeps in an epoch's checkpoint the row of metrics.csv that Lightning writes behind it: see `loggers`."""
+
+    def __init__(self) -> None:
+        self._at_end = False
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Keep nothing in checkpoints within the epoch: what is logged is of the epoch before."""
+        self._at_end = False
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Keep it in those of its end: they are written behind all other callbacks."""
+        self._at_end = True
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Add what the epoch's training has logged."""
+        if self._at_end:
+            figures = {key: float(value) for key, value in trainer.logged_metrics.items() if not key.startswith("val/")}
+            checkpoint["epoch_row"] = figures | {"epoch": trainer.current_epoch, "step": trainer.global_step - 1}
+
+
 def loggers(folder: Path, resumed: str | None) -> list[Any]:
     """Return TensorBoard and CSV loggers that write into the run folder.
 
     Args:
         folder: The run folder.
         resumed: Checkpoint that the run goes on from: earlier rows of metrics.csv up to it are kept, as CSVLogger would
-            start the file anew.
+            start the file anew, and the row of its epoch where a kill between the two has cost it.
     """
     earlier = folder / "metrics.csv"
     rows: list[dict[str, Any]] = []
     if resumed and earlier.exists():
-        done = torch.load(resumed, weights_only=True, map_location="cpu")["global_step"]
+        checkpoint = torch.load(resumed, weights_only=True, map_location="cpu")
         with earlier.open(newline="") as file:
             rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
-        rows = [row for row in rows if int(row["step"]) < done]
+        rows = [row for row in rows if int(row["step"]) < checkpoint["global_step"]]
+        own = checkpoint.get("epoch_row")
+        if own and not any(int(row["step"]) == own["step"] and own.keys() <= row.keys() for row in rows):
+            rows.append(own)
     board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
     # every row at once: a run that is killed keeps its curves
     table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=1)

@@ -3,7 +3,6 @@
 Columns: path, label, patient_id, split, mask_path, and any others, which are kept. Values are strings, "" is missing.
 """
 
-import csv
 import difflib
 import hashlib
 import io
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.atomic import replacing
+from vitlab.csv_text import row_writer
 from vitlab.data.csv_file import line_of, read_columns
 from vitlab.data.patients import read_ids
 
@@ -270,7 +270,7 @@ def _csv_blocks(columns: Mapping[str, NDArray[Any]], rows: int = 65536) -> Itera
     length = len(columns[names[0]]) if names else 0
     for start in range(0, max(1, length), rows):
         buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
+        writer = row_writer(buffer)
         if start == 0:
             writer.writerow(names)
         writer.writerows(zip(*(columns[name][start : start + rows] for name in names), strict=True))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.atomic import replacing
+from vitlab.csv_text import row_writer
 from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.scored import Scored, splits_of
 
@@ -94,7 +95,7 @@ def write_robustness(path: Path, found: Robustness) -> None:
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = row_writer(file)
         writer.writerow(COLUMNS)
         scores = {metric: found.score(metric) for metric in METRICS}
         for c, name in enumerate(found.corruptions):

@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitlab.atomic import replacing
+from vitlab.csv_text import read_text_columns, row_writer
 
 SPLITS = ("train", "val", "test")  # or "": an image that this run left unused
 COLUMNS = ("split", "index", "path", "patient_id", "label")
@@ -56,11 +58,11 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.index)
 
-    @property
+    @cached_property
     def targets(self) -> NDArray[np.int64]:
         """(N,) index of each label in `classes`; -1 where the truth is not known."""
         position = {name: i for i, name in enumerate(self.classes)} | {"": -1}
-        return np.array([position[name] for name in self.label], dtype=np.int64)
+        return np.array(list(map(position.__getitem__, self.label.tolist())), dtype=np.int64)
 
     def where(self, rows: ArrayLike) -> "Predictions":
         """The predictions of some rows: a mask or row numbers, such as `predictions.split == "test"`."""
@@ -77,14 +79,14 @@ class Predictions:
         if self.probs.shape != (n, k) or any(len(getattr(self, name)) != n for name in COLUMNS):
             raise ValueError(f"columns of unequal length (index has {n}, probabilities are {self.probs.shape})")
         for column, allowed in (("split", (*SPLITS, "")), ("label", (*self.classes, ""))):
-            known = set(allowed)
-            row = next((i for i, value in enumerate(getattr(self, column), 1) if value not in known), None)
-            if row:
+            known, values = set(allowed), getattr(self, column).tolist()
+            if not known.issuperset(values):
+                row = next(i for i, value in enumerate(values) if value not in known)
                 names = ", ".join(repr(name) for name in allowed[:8])
-                raise ValueError(f"row {row}: {column} is {getattr(self, column)[row - 1]!r}, not one of {names}")
-        unique, counts = np.unique(self.index, return_counts=True)
-        if len(unique) != n or unique[0] < 0:
-            wrong = unique[0] if unique[0] < 0 else unique[counts > 1][0]
+                raise ValueError(f"row {row + 1}: {column} is {values[row]!r}, not one of {names}")
+        order = np.sort(self.index)
+        if order[0] < 0 or (order[1:] == order[:-1]).any():
+            wrong = order[0] if order[0] < 0 else order[1:][order[1:] == order[:-1]][0]
             raise ValueError(f"index {wrong} is negative or there twice: each image has one row")
         with np.errstate(invalid="ignore"):
             sums = np.abs(self.probs.sum(1, dtype=np.float64) - 1) <= SUM_TOLERANCE
@@ -134,7 +136,7 @@ def write_predictions(
         replacing(Path(path)) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = row_writer(file)
         writer.writerow([*COLUMNS, *(PREFIX + name for name in predictions.classes)])
         writer.writerows(zip(*text, *cells, strict=True))
 
@@ -149,23 +151,19 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no predictions at {path}: `fit` writes this file when the run is finished")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
+        header, columns = read_text_columns(Path(path))
         missing = [name for name in COLUMNS if name not in header]
         if missing or len(set(header)) != len(header):
             raise ValueError(f"column {missing[0]!r} is missing" if missing else "a column stands there twice")
-        uneven = next((i for i, row in enumerate(rows, 1) if len(row) != len(header)), None)
-        if uneven:
-            raise ValueError(f"row {uneven} has {len(rows[uneven - 1])} cells where the header has {len(header)}")
         classes = [name for name in header if name.startswith(PREFIX)]
         if not classes:
             raise ValueError(f"there is no {PREFIX}<class> column")
-        cells = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {name: () for name in header}
+        cells = dict(zip(header, columns, strict=True))
         return Predictions(
             classes=[name.removeprefix(PREFIX) for name in classes],
             probs=_numbers([cells[name] for name in classes], np.dtype(np.float64)).T,
             index=_numbers([cells["index"]], np.dtype(np.int64))[0],
-            **{name: _strings(cells[name]) for name in ("label", "split", "path", "patient_id")},
+            **{name: _objects(cells[name]) for name in ("label", "split", "path", "patient_id")},
         )
     except (ValueError, OverflowError, csv.Error) as error:
         raise ValueError(f"{path} is not a predictions file: {error}") from None
@@ -174,9 +172,15 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
 def _strings(values: Any) -> NDArray[np.object_]:
     if isinstance(values, np.ndarray) and values.dtype == object:
         return values
-    return np.array([str(value) for value in values], dtype=object)
+    return _objects([str(value) for value in values])
 
 
-def _numbers(columns: list[tuple[str, ...]], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _objects(values: list[str]) -> NDArray[np.object_]:
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+def _numbers(columns: list[list[str]], dtype: np.dtype[Any]) -> NDArray[Any]:
     convert = float if dtype == np.float64 else int
     return np.array([list(map(convert, column)) for column in columns], dtype=dtype).reshape(len(columns), -1)

@@ -67,9 +67,12 @@ class Tally:
         return found
 
     def counts(self, weights: NDArray[Any]) -> NDArray[np.float32]:
-        """Count the units of each true class in the bins of each class score: (B, P) -> (B, K, K, Q)."""
+        """Count the units of each true class in the bins of each class score: (B, P) -> (K, B, K, Q)."""
         light = weights.astype(np.float32, copy=False)
-        return np.stack([(light[:, rows] @ bins).reshape(len(light), self.k, -1) for rows, bins in self.ranks], axis=1)
+        found = np.empty((self.k, len(light), self.ranks[0][1].shape[1]), np.float32)
+        for of_class, (rows, bins) in zip(found, self.ranks, strict=True):
+            np.matmul(light[:, rows], bins, out=of_class)
+        return found.reshape(self.k, len(light), self.k, -1)
 
 
 def chunk_of(*, ranked: bool) -> int:
@@ -125,7 +128,8 @@ def tally(
 
 def from_sums(totals: NDArray[np.float64], k: int, names: Sequence[str]) -> Figures:
     """Compute the metrics of sums over patients, (B, K * K + 2 + E), but for those of ranks."""
-    confusion = totals[:, : k * k].reshape(-1, k, k)
+    # Resample by resample in memory: numpy is ten times as slow at sums over a last axis of few classes.
+    confusion = np.ascontiguousarray(totals[:, : k * k].T).reshape(k, k, -1).transpose(2, 0, 1)
     found = confusion_metrics(confusion, names)
     if not {"loss", "brier", "ece"}.isdisjoint(names):
         n = confusion.sum((1, 2))
@@ -138,15 +142,17 @@ def from_ranks(counts: NDArray[np.floating[Any]], names: Sequence[str] = RANKING
     """Compute AUROC and average precision, one class against the rest, mean of the classes that are there.
 
     Args:
-        counts: (B, K, K, Q) units of each true class, per class score and bin of it, bins ascending.
+        counts: (K, B, K, Q) units of each true class, per class score and bin of it, bins ascending.
         names: the metrics that were asked for.
 
     Returns:
         (B,) each; nan where there is one class only.
     """
-    classes = np.arange(counts.shape[1])
-    positive = counts[:, classes, classes].astype(np.float64)
-    negative = counts.sum(1, dtype=np.float64) - positive
+    positive, negative = np.zeros(counts.shape[1:]), np.zeros(counts.shape[1:])
+    for c, of_class in enumerate(counts):
+        positive[:, c] = of_class[:, c]
+        negative += of_class
+    negative -= positive
     n_positive, n_negative = positive.sum(-1), negative.sum(-1)
     below = negative.cumsum(-1)
     there = (n_positive > 0) & (n_negative > 0)

@@ -98,7 +98,8 @@ class Row:
         cost: mean per run, see `COSTS`.
         metrics: level -> split -> metric. "patient" is there where patients with several images are known.
         gaps: level -> "train" or "val" -> metric: that split minus test. Empty without predictions.
-        scored: split -> the runs' predictions, in the order of `runs`; empty without predictions.
+        scored: split -> the runs' predictions, in the order of `runs`; empty without predictions, and of test alone
+            where not `EVERY` figure was wanted: what text is made of, and light enough to be handed on.
         test: level -> metric -> the estimate on test with its draws; empty without predictions.
         without: why there are no intervals; "" where there are.
     """
@@ -192,7 +193,7 @@ def make_row(
         cost=cost,
         metrics=metrics,
         gaps={level: {split: _stats(some) for split, some in found[level][1].items()} for level in levels},
-        scored=scored,
+        scored=scored if wanted == EVERY else {split: own for split, own in scored.items() if split == "test"},
         test={level: found[level][0]["test"] for level in levels if "test" in found[level][0]},
     )
 

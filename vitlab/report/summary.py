@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from vitlab.evaluate.chance import Chance, chance
 from vitlab.evaluate.paired import Pair
@@ -12,6 +13,7 @@ from vitlab.report.notes import table_notes
 from vitlab.report.pairs import METRIC, PAIR_METRICS, make_pairs
 from vitlab.report.rows import EVERY, SHOWN, Row, check_classes, make_row
 from vitlab.report.runs import Run
+from vitlab.report.side_by_side import side_by_side
 
 RESAMPLES = 2000
 NAMES = {"cnn": "CNN", "cnn_simclr": "CNN + SimCLR", "vit": "ViT", "vit_mae": "ViT + MAE"}  # and the order of the rows
@@ -115,7 +117,7 @@ def _table(
                 "remove one or name only the folders to compare"
             )
     rank = {approach: i for i, approach in enumerate(NAMES)}
-    rows: list[Row] = []
+    calls: list[tuple[Any, ...]] = []
     for key in sorted(members, key=lambda key: (rank.get(key[0], len(rank)), key)):
         approach, axes, backbone = key
         own = [run for _, run in sorted(members[key].items(), key=lambda item: _run_order(item[0]))]
@@ -124,7 +126,8 @@ def _table(
         name = (approach if any(shown == other[0] for other in members) else shown) + (f" {axes}" if axes else "")
         if sum(other[:2] == key[:2] for other in members) > 1:
             name += f" ({backbone or 'unnamed backbone'})"
-        rows.append(make_row(approach, name, backbone, axes, own, resampling, EVERY if every else SHOWN))
+        calls.append((approach, name, backbone, axes, own, resampling, EVERY if every else SHOWN))
+    rows: list[Row] = side_by_side(make_row, calls) if resampling else [make_row(*call) for call in calls]
     _check_classes(rows)
     told = PAIR_METRICS if every else (METRIC,)
     pairs, notes = make_pairs(rows, resampling, told) if resampling else ([], [])

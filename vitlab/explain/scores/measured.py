@@ -6,7 +6,6 @@ controls are compared in pairs.
 Shapes: N images, C channels, H, W pixels.
 """
 
-import csv
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from vitlab.atomic import replacing_all
+from vitlab.csv_text import row_writer
 from vitlab.data.names import hash_rank
 from vitlab.evaluate.probe import linear_probe
 from vitlab.explain.cases.masks import masks_of
@@ -126,7 +126,7 @@ def measure(
 def write_rows(path: Path, columns: Sequence[str], rows: Rows) -> None:
     """Write a table that `image_scores.read_lines` reads."""
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = row_writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
 
