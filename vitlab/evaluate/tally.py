@@ -10,6 +10,7 @@ Shapes: N units, P patients, K classes, Q score bins, E bins of confidence, B re
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from vitlab.evaluate.metrics import (
     confusion_metrics,
     log_losses,
 )
+from vitlab.evaluate.patient_pairs import PatientPairs
 
 SCORE_BINS = 64  # a resample then differs from the plain loop by less than a tenth of the spread of resamples (tests)
 RANKING = ("auroc", "average_precision")
@@ -55,16 +57,28 @@ class Tally:
         Returns:
             (B,) for each metric, (B, K) for each metric of classes; nan where there is none.
         """
-        step = chunk_of(ranked=bool(self.ranks))
+        step = chunk_of(ranked=bool(self.ranks) and not self._by_pairs(names))
         parts = [self._figures(weights[i : i + step], names) for i in range(0, len(weights), step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def _figures(self, weights: NDArray[Any], names: Sequence[str]) -> Figures:
-        totals = weights.astype(np.float64, copy=False) @ self.sums
+        weights = weights.astype(np.float64, copy=False)
+        totals = weights @ self.sums
         found = from_sums(totals, self.k, names)
-        if self.ranks and not set(RANKING).isdisjoint(names):
+        if self.ranks and self._by_pairs(names):
+            found["auroc"] = self.pairs.auroc(weights)
+        elif self.ranks and not set(RANKING).isdisjoint(names):
             found |= from_ranks(self.counts(weights), names)
         return found
+
+    def _by_pairs(self, names: Sequence[str]) -> bool:
+        """Say whether AUROC alone is asked for, of patients so few that their pairs are fewer than what bins hold."""
+        return "auroc" in names and "average_precision" not in names and len(self.sums) <= self.ranks[0][1].shape[1]
+
+    @cached_property
+    def pairs(self) -> PatientPairs:
+        """How each two patients rank."""
+        return PatientPairs.of(self.ranks, len(self.sums))
 
     def counts(self, weights: NDArray[Any]) -> NDArray[np.float32]:
         """Count the units of each true class in the bins of each class score: (B, P) -> (K, B, K, Q)."""
