@@ -12,7 +12,9 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from vitlab.models.norms import synchronise
 from vitlab.models.optim import OptimConfig, build_optimizer
+from vitlab.models.sharding import FullySharded, shard
 
 
 class Batch(Protocol):
@@ -46,6 +48,7 @@ class BaseModule(LightningModule):
     logged: ClassVar[tuple[str, ...]] = ("train/loss",)  # after each epoch of `fit`; tests/test_monitored.py compares
     hot: ClassVar[tuple[str, ...]] = ("features",)  # methods that hold the work, for torch.compile
     backbone: nn.Module
+    sync_batchnorm = False  # the trainer's setting, where there are several processes
 
     def __init__(self, *, num_classes: int, image_size: int, channels: int, optim: OptimConfig) -> None:
         super().__init__()
@@ -67,6 +70,13 @@ class BaseModule(LightningModule):
         """Compile the methods that hold the work; names and weights stay as they are."""
         for name in self.hot:
             setattr(self, name, torch.compile(getattr(self, name)))
+
+    def configure_model(self) -> None:
+        """Let several processes train as one: batch norms over the global batch, weights sharded where asked for."""
+        if self.sync_batchnorm and self.trainer.world_size > 1:
+            synchronise(self, self.trainer.strategy.root_device)
+        if isinstance(self.trainer.strategy, FullySharded):
+            shard(self, self.backbone, self.trainer.strategy.device_mesh["data_parallel"])
 
     # Steps.
 
@@ -93,7 +103,8 @@ class BaseModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss."""
         loss = self._step(batch, "train")
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.targets))
+        size = len(batch.targets)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
