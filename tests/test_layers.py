@@ -22,7 +22,7 @@ ARROWS = {
     "checkpoint_io": [],
     "stops": [],
     "extra_outputs": ["data.corruptions", "evaluate"],
-    "preflight": ["checkpoint", "mistakes", "monitored", "precision", "models", "data"],
+    "preflight": ["checkpoint", "devices", "mistakes", "monitored", "precision", "models", "data"],
     "monitored": ["callbacks", "models"],  # who logs what
     "precision": [],
     "config_files": ["shipped"],

@@ -54,7 +54,7 @@ UNHELPFUL = (
     ".*log_every_n_steps.*",
     ".*exists and is not empty.*",
     ".*LeafSpec.*",
-    ".*(lightly|across ranks is zero|all_gather is deprecated|cost/images_per_second).*",
+    ".*(lightly|across ranks is zero|all_gather is deprecated|epoch level in distributed).*",
     ".*enable_nested_tensor.*",
 )
 

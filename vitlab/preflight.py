@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from vitlab.checkpoint import read_checkpoint
+from vitlab.devices import check_strategy
 from vitlab.mistakes import refuse_null
 from vitlab.models.base import BaseModule
 from vitlab.monitored import check_monitored
@@ -36,6 +37,7 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
     if linked and not config.get("ckpt_path"):  # a checkpoint states them as well
         raise ValueError(f"model.{linked[0]} is not yours to set: the data tell the model")
     refuse_null("model", model_class, own)
+    check_strategy(config)
     if verb == "fit" and views != config.data.views:
         raise ValueError(f"{name} trains on {views} views of an image: set --data.views={views}")
     if verb == "fit":

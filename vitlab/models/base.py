@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from vitlab.models.norms import synchronise
@@ -54,6 +55,7 @@ class BaseModule(LightningModule):
         super().__init__()
         self.num_classes, self.image_size, self.channels = num_classes, image_size, channels
         self.optim = optim if isinstance(optim, OptimConfig) else OptimConfig(**dict(optim))
+        self.step_facts: dict[str, float] = {}  # what an optimizer step is made of, for results.json
 
     # Models.
 
@@ -137,11 +139,15 @@ class BaseModule(LightningModule):
             trainer.fit_loop.setup_data()
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(data, "batch_size", self.optim.base_batch_size)
+        global_batch = batch * trainer.world_size * trainer.accumulate_grad_batches
+        self.step_facts = {"global_batch": global_batch, "peak_lr": self.optim.scaled_lr(global_batch)}
+        if trainer.world_size > 1:
+            rank_zero_warn(self.optim.batch_words(batch, global_batch))
         return build_optimizer(
             self,
             self.backbone,
             self.optim,
             total_steps=int(total),
             steps_per_epoch=trainer.num_training_batches / trainer.accumulate_grad_batches,
-            global_batch=batch * trainer.world_size * trainer.accumulate_grad_batches,
+            global_batch=global_batch,
         )
