@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ class StopTogether(Callback):
             signal.signal(signal.SIGTERM, stop)
 
 
+def _end_with_first(trainer: Any) -> None:
+    """Let a process that the first one started end with it: a collective would wait for half an hour."""
+    if trainer.local_rank == 0 or trainer.strategy.cluster_environment.creates_processes_externally:
+        return
+    first = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == first:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def check_strategy(config: Any) -> None:
     """Find strategies that leave shards where a run leaves whole files, and what sharding cannot do.
 
@@ -78,6 +93,7 @@ def prepare(trainer: Trainer, module: BaseModule) -> None:
     if isinstance(trainer.strategy, ParallelStrategy):
         # torch's, which `sync_batchnorm` asks for, know neither CPUs nor timm's activations
         trainer.callbacks.append(StopTogether())  # type: ignore[attr-defined]
+        _end_with_first(trainer)
         module.sync_batchnorm, trainer.strategy._layer_sync = trainer.strategy._layer_sync is not None, None
     if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy | FullySharded):  # others write in other ways
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()

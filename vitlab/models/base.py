@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
 import torch
+from lightly.utils import dist
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
@@ -75,6 +76,8 @@ class BaseModule(LightningModule):
 
     def configure_model(self) -> None:
         """Let several processes train as one: batch norms over the global batch, weights sharded where asked for."""
+        if self._trainer is None:  # `load_from_checkpoint` calls it too
+            return
         if self.sync_batchnorm and self.trainer.world_size > 1:
             synchronise(self, self.trainer.strategy.root_device)
         if isinstance(self.trainer.strategy, FullySharded):
@@ -90,6 +93,14 @@ class BaseModule(LightningModule):
             stage: train, val or test.
         """
         raise NotImplementedError
+
+    def weight_in_mean(self, size: int) -> int:
+        """Return the weight of a batch of `size` images in a mean over all ranks.
+
+        Lightning rounds the mean of the ranks' weights down to a whole number: 18 of 19 and 18. So it is made one.
+        """
+        weight: int = size * dist.world_size()
+        return weight
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed torch by (seed, step), so that a resumed run draws what an unbroken one drew.
