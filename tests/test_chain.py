@@ -1,4 +1,4 @@
-"""The whole way through the real command line: pretrain, fine-tune, results, comparison, resume, two processes."""
+"""The whole way through the real command line: pretrain, fine-tune, results, comparison, resume."""
 
 import csv
 import json
@@ -256,27 +256,6 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, image_folder, signal_number, 
     assert process.returncode == code, err
     assert err.splitlines()[-1].startswith("vitlab fit: stopped in epoch") and f"--ckpt_path {last}" in err
     assert not list(tmp_path.rglob("results.json")) and not list(tmp_path.rglob("*.tmp"))
-
-
-def test_two_processes_equal_one_on_the_joined_batch(tmp_path, image_folder):
-    """Same losses as one process with twice the batch, and each test row once (SyncBatchNorm needs CUDA: a ViT)."""
-    losses = {}
-    for name, flags in {
-        "one": ["--data.batch_size=16", "--trainer.devices=1"],
-        "two": ["--data.batch_size=8", "--trainer.devices=2", "--trainer.strategy=ddp"],
-    }.items():
-        command = [sys.executable, "-m", "vitlab", "fit", "--config", "configs/vit.yaml", *data_flags(image_folder),
-                   *TINY_VIT, "--trainer.accelerator=cpu", "--trainer.max_epochs=2", f"--run.root={tmp_path / name}",
-                   "--model.drop_path=0", *flags]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        run = tmp_path / name / "discs" / "vit" / "seed0"
-        with (run / "metrics.csv").open() as file:
-            losses[name] = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
-        with (run / "predictions.csv").open() as file:
-            rows = [(row["split"], row["index"]) for row in csv.DictReader(file)]
-        assert len(rows) == len(set(rows)) == 72
-    assert losses["two"] == pytest.approx(losses["one"], rel=1e-4)
 
 
 def test_a_backbone_that_has_seen_the_test_images_is_refused(tmp_path, image_folder, capsys):

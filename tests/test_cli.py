@@ -204,7 +204,6 @@ MISTAKES = {
     "help on a misspelt class": (["fit", "--data.source.help=Csvv"], "data.source: unknown class Csvv, did you mean C"),
     "a study elsewhere": (["fit", *CNN, "--run.study=../x"], "../x leads out of"),
     "axes elsewhere": (["fit", *CNN, "--run.axes=a/../../../x"], "x leads out of"),
-    "GPUs where there is none": (["fit", *CNN, "{discs}", "--trainer.sync_batchnorm=true"], "trainer.sync_batchnorm"),
     "audit of a recipe": (["audit", *CNN], "configs/cnn.yaml is a configuration of fit, it sets model, run, trainer"),
 }  # fmt: skip
 

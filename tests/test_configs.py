@@ -51,9 +51,9 @@ def test_every_data_set_runs_a_step(data, data_root, tmp_path, monkeypatch):
     assert main(args) == 0
 
 
-@pytest.mark.parametrize("overlay", ["cpu.yaml", "ddp.yaml"])
+@pytest.mark.parametrize("overlay", ["cpu.yaml", "ddp.yaml", "fsdp.yaml"])
 def test_hardware_overlays_run_a_step(overlay, image_folder, tmp_path):
-    flags = [] if overlay == "cpu.yaml" else ["--trainer.devices=1", "--trainer.sync_batchnorm=false"]
+    flags = [] if overlay == "cpu.yaml" else ["--trainer.devices=1"]
     args = ["fit", "--config", "configs/vit.yaml", "--config", f"configs/hardware/{overlay}", *discs(image_folder)]
     assert main([*args, *ONE_STEP, *flags, f"--run.root={tmp_path}"]) == 0
 

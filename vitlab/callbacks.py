@@ -43,26 +43,25 @@ class OnlineProbe(Callback):
         self.scores = state_dict["scores"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Probe when it is time; rank 0 alone, the others wait at the next collective."""
+        """Probe when it is time; all ranks run the model, which may be sharded over them, and rank 0 scores."""
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs or trainer.should_stop
         if not getattr(pl_module, "pretraining", False) or not self.every_n_epochs:
             return
         if last or epoch % self.every_n_epochs == 0:
+            known = [*self._features(trainer, pl_module, "train"), *self._features(trainer, pl_module, "val")]
             if trainer.is_global_zero:
-                self.scores = self._probe(trainer, pl_module)
+                self.scores = self._probe(*known)
             self.scores = trainer.strategy.broadcast(self.scores)
             pl_module.log_dict({f"val/{name}": value for name, value in self.scores.items()})
 
-    def _probe(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
-        train_features, train_targets = self._features(trainer, module, "train")
-        val_features, val_targets = self._features(trainer, module, "val")
-        known = (train_features, train_targets, val_features, val_targets)
+    @staticmethod
+    def _probe(*known: np.ndarray) -> dict[str, float]:
         return {
             "knn_accuracy": probe.knn_accuracy(*known),
             "linear_accuracy": probe.linear_probe_accuracy(*known),
-            "feature_std": probe.feature_std(val_features),
-            "rankme": probe.rankme(val_features),
+            "feature_std": probe.feature_std(known[2]),
+            "rankme": probe.rankme(known[2]),
         }
 
     @torch.no_grad()
@@ -79,7 +78,7 @@ class OnlineProbe(Callback):
             batch = dataset[chunk]
             images = data.normalise(batch.images.to(module.device).float() / 255)
             with trainer.precision_plugin.forward_context():
-                features.append(module.features(images).float().cpu().numpy())
+                features.append(module(images).float().cpu().numpy())
             targets.append(batch.targets.cpu().numpy())
         module.train(training)
         return np.concatenate(features), np.concatenate(targets)
@@ -102,8 +101,8 @@ class ReconstructionLogger(Callback):
         epoch = trainer.current_epoch + 1
         due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
         board = getattr(trainer.logger, "experiment", None)
-        if not due or not trainer.is_global_zero or not hasattr(pl_module, "reconstruct") or board is None:
-            return
+        if not due or not hasattr(pl_module, "reconstruct") or board is None:
+            return  # all ranks go on: the model may be sharded over them; those behind the first draw on a dummy
         from torchvision.utils import make_grid
 
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -132,13 +131,13 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print epoch, losses and accuracy."""
-        epoch, now = trainer.current_epoch + 1, time.monotonic()
+        epoch, now, known = trainer.current_epoch + 1, time.monotonic(), trainer.callback_metrics  # joined by all ranks
         if not trainer.is_global_zero or (epoch != trainer.max_epochs and now - self._last < self.seconds):
             return
         self._last = now
         shown = ("train/loss", "val/loss", "val/accuracy", "val/knn_accuracy", "val/linear_accuracy")
         figures = [
-            f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in shown if name in trainer.callback_metrics
+            f"{name} {float(known[name]):.3f}" for name in shown if name in known
         ]
         print(f"{self.name} epoch {epoch}/{trainer.max_epochs}  " + "  ".join(figures), flush=True)
 
@@ -270,6 +269,7 @@ class ResultsWriter(Callback):
             "metrics": metrics,
             "device": device_name(trainer),
             "precision": str(trainer.precision),
+            **getattr(trainer.lightning_module, "step_facts", {}),
             "status": "finished",
         }
         write_results(self.folder, results)

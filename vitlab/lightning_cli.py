@@ -16,14 +16,13 @@ from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from vitlab.allocator import keep_freed_memory
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
-from vitlab.checkpoint_io import AtomicCheckpointIO
 from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
+from vitlab.devices import prepare, whole
 from vitlab.extra_outputs import extra_outputs
 from vitlab.mistakes import OneLine, explain
 from vitlab.models.backbones import unfuse_attention
@@ -58,7 +57,7 @@ UNHELPFUL = (
     ".*log_every_n_steps.*",
     ".*exists and is not empty.*",
     ".*LeafSpec.*",
-    ".*(lightly|across ranks is zero).*",
+    ".*(lightly|across ranks is zero|all_gather is deprecated|epoch level in distributed).*",
     ".*enable_nested_tensor.*",
 )
 
@@ -197,8 +196,7 @@ class VitlabCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except TypeError as error:  # Lightning's, for devices that are no number
             raise ValueError(f"trainer: {error}") from None
-        if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):  # others write in their own ways
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        prepare(trainer, self.model)
         if fit and not self.model.pretraining:
             # Lightning's save_last follows improvements of the best only. Behind that one in the list: last.ckpt
             # then knows the best of its own epoch.
@@ -236,7 +234,8 @@ class VitlabCLI(LightningCLI):
             best = max(trainer.checkpoint_callbacks, key=lambda kept: kept.monitor is not None).best_model_path
             trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best, return_predictions=False)
         if trainer.is_global_zero:
-            results = self.results.finish(trainer, self.model, self.cost.totals, probe.scores)
+            model = whole(trainer, self.model, model_class_of(self.config[self.verb].model.class_path))
+            results = self.results.finish(trainer, model, self.cost.totals, probe.scores)
             log_final(trainer, results)
             print(summary(results, self.folder), flush=True)
         trainer.strategy.barrier("results written")

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from vitlab.checkpoint import read_checkpoint
+from vitlab.devices import check_strategy
 from vitlab.mistakes import refuse_null
 from vitlab.models.base import BaseModule
 from vitlab.monitored import check_monitored
-from vitlab.precision import on_cpu
 
 # What the data know and the model is told.
 LINKED = ("num_classes", "image_size", "channels")
@@ -37,6 +37,7 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
     if linked and not config.get("ckpt_path"):  # a checkpoint states them as well
         raise ValueError(f"model.{linked[0]} is not yours to set: the data tell the model")
     refuse_null("model", model_class, own)
+    check_strategy(config)
     if verb == "fit" and views != config.data.views:
         raise ValueError(f"{name} trains on {views} views of an image: set --data.views={views}")
     if verb == "fit":
@@ -54,8 +55,6 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
             f"trainer.accelerator is {trainer.accelerator} and torch finds no GPU here: leave out "
             "configs/hardware/gpu.yaml, or set --trainer.accelerator=cpu"
         )
-    if trainer.sync_batchnorm and on_cpu(trainer.accelerator):
-        raise ValueError("trainer.sync_batchnorm works on GPUs, and this run is on the CPU: set it to false")
     empty = ["max_epochs", "max_steps", "limit_train_batches"] + ["limit_val_batches"] * (not model_class.pretraining)
     if verb == "fit" and not trainer.fast_dev_run and (empty := [name for name in empty if trainer[name] == 0]):
         raise ValueError(f"trainer.{empty[0]}=0 leaves no checkpoint to test; --trainer.fast_dev_run=true tries things")

@@ -36,10 +36,11 @@ class FiniteWeights(Callback):
         Raises:
             ValueError: One is; last.ckpt is that of the epoch before.
         """
-        state = [value.detach() for value in module.state_dict().values() if value.is_floating_point()]
-        if bool(torch.stack([value.float().sum() for value in state]).isfinite().all()):
-            return
-        if all(bool(value.isfinite().all()) for value in state):  # only their sum is not
+        own = [getattr(value, "to_local", lambda value=value: value)() for value in module.state_dict().values()]
+        state = [value.detach() for value in own if value.is_floating_point()]  # of this rank, where they are sharded
+        finite = bool(torch.stack([value.float().sum() for value in state]).isfinite().all())
+        finite = finite or all(bool(value.isfinite().all()) for value in state)  # only their sum is not
+        if trainer.strategy.reduce_boolean_decision(finite, all=True):
             return
         kept = f"{self.last} is of the epoch before" if self.last.exists() else "no epoch was finished"
         raise ValueError(
@@ -59,12 +60,16 @@ def in_one_line(folder: Path, batch_size: int, accumulate: int) -> Iterator[None
         accumulate: Batches a step.
 
     Raises:
-        ValueError: The memory is full.
+        ValueError: The memory is full, or another of the run's processes has gone.
         OSError: The disk is, or may not be written to.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if _is_lost(error):
+            last = folder / "checkpoints" / "last.ckpt"
+            go_on = f"go on with --ckpt_path {last}" if last.exists() else "no epoch was finished, start again"
+            raise ValueError(f"another process of this run has ended, and with it the run; {go_on}") from error
         if not _is_memory(error):
             raise
         half = max(1, batch_size // 2)
@@ -79,6 +84,11 @@ def in_one_line(folder: Path, batch_size: int, accumulate: int) -> Iterator[None
         last = folder / "checkpoints" / "last.ckpt"
         go_on = f"go on with --ckpt_path {last}" if last.exists() else "start again"
         raise OSError(f"cannot write to {folder} ({error.strerror}): free some space, then {go_on}") from error
+
+
+def _is_lost(error: Exception) -> bool:
+    """Say whether a process of several has gone, while this one waited for it; gloo has no error of its own."""
+    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)
 
 
 def _is_memory(error: Exception) -> bool:

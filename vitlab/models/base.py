@@ -9,11 +9,15 @@ from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
 import torch
+from lightly.utils import dist
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from vitlab.models.compiled import compiled
+from vitlab.models.norms import synchronise
 from vitlab.models.optim import OptimConfig, build_optimizer
+from vitlab.models.sharding import FullySharded, shard
 
 
 class Batch(Protocol):
@@ -47,11 +51,13 @@ class BaseModule(LightningModule):
     logged: ClassVar[tuple[str, ...]] = ("train/loss",)  # after each epoch of `fit`; tests/test_monitored.py compares
     hot: ClassVar[tuple[str, ...]] = ("features",)  # methods that hold the work, for torch.compile
     backbone: nn.Module
+    sync_batchnorm = False  # the trainer's setting, where there are several processes
 
     def __init__(self, *, num_classes: int, image_size: int, channels: int, optim: OptimConfig) -> None:
         super().__init__()
         self.num_classes, self.image_size, self.channels = num_classes, image_size, channels
         self.optim = optim if isinstance(optim, OptimConfig) else OptimConfig(**dict(optim))
+        self.step_facts: dict[str, float] = {}  # what an optimizer step is made of, for results.json
 
     # Models.
 
@@ -70,6 +76,15 @@ class BaseModule(LightningModule):
             for name in self.hot:
                 setattr(self, name, compiled(getattr(self, name), chosen))
 
+    def configure_model(self) -> None:
+        """Let several processes train as one: batch norms over the global batch, weights sharded where asked for."""
+        if self._trainer is None:  # `load_from_checkpoint` calls it too
+            return
+        if self.sync_batchnorm and self.trainer.world_size > 1:
+            synchronise(self, self.trainer.strategy.root_device)
+        if isinstance(self.trainer.strategy, FullySharded):
+            shard(self, self.backbone, self.trainer.strategy.device_mesh["data_parallel"])
+
     # Steps.
 
     def _step(self, batch: Batch, stage: str) -> Tensor:
@@ -80,6 +95,14 @@ class BaseModule(LightningModule):
             stage: train, val or test.
         """
         raise NotImplementedError
+
+    def weight_in_mean(self, size: int) -> int:
+        """Return the weight of a batch of `size` images in a mean over all ranks.
+
+        Lightning rounds the mean of the ranks' weights down to a whole number: 18 of 19 and 18. So it is made one.
+        """
+        weight: int = size * dist.world_size()
+        return weight
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed torch by (seed, step), so that a resumed run draws what an unbroken one drew.
@@ -95,7 +118,8 @@ class BaseModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss."""
         loss = self._step(batch, "train")
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.targets))
+        size = len(batch.targets)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -128,11 +152,15 @@ class BaseModule(LightningModule):
             trainer.fit_loop.setup_data()
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(data, "batch_size", self.optim.base_batch_size)
+        global_batch = batch * trainer.world_size * trainer.accumulate_grad_batches
+        self.step_facts = {"global_batch": global_batch, "peak_lr": self.optim.scaled_lr(global_batch)}
+        if trainer.world_size > 1:
+            rank_zero_warn(self.optim.batch_words(batch, global_batch))
         return build_optimizer(
             self,
             self.backbone,
             self.optim,
             total_steps=int(total),
             steps_per_epoch=trainer.num_training_batches / trainer.accumulate_grad_batches,
-            global_batch=batch * trainer.world_size * trainer.accumulate_grad_batches,
+            global_batch=global_batch,
         )

@@ -122,7 +122,7 @@ class _Classifier(BaseModule):
         # plain, whatever training weighs and smooths: comparable between runs
         loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))
         size = len(targets)  # 0 where a rank has repeats alone
-        self.log(f"{stage}/loss", loss, on_epoch=True, sync_dist=True, batch_size=size)
+        self.log(f"{stage}/loss", loss, on_epoch=True, sync_dist=True, batch_size=self.weight_in_mean(size))
         for name in ("accuracy", "balanced_accuracy"):
             metric = getattr(self, f"{stage}_{name}")
             if len(targets):

@@ -193,7 +193,8 @@ class MAE(BaseModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs val/loss, the reconstruction error."""
-        self.log("val/loss", self._step(batch, "val"), batch_size=int((batch.indices >= 0).sum()), sync_dist=True)
+        size = self.weight_in_mean(int((batch.indices >= 0).sum()))
+        self.log("val/loss", self._step(batch, "val"), batch_size=size, sync_dist=True)
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,24 @@ class OptimConfig:
         ratio = global_batch / self.base_batch_size
         return self.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[self.lr_scaling]
 
+    def batch_words(self, batch: int, global_batch: int) -> str:
+        """Return what several devices make of batch and learning rate, and where nothing scales it, what would.
+
+        The rules are linear for SGD (arXiv:1706.02677) and LARS, and the root for AdamW (arXiv:2205.10287).
+
+        Args:
+            batch: Images a batch and device.
+            global_batch: Images a step.
+        """
+        words = f"steps of {global_batch} images, {batch} a batch and device; peak learning rate "
+        if self.lr_scaling != "none":
+            return f"{words}{self.scaled_lr(global_batch):g} ({self.lr_scaling} in steps of {self.base_batch_size})"
+        rule = "sqrt" if self.optimizer == "adamw" else "linear"
+        return (
+            f"{words}{self.lr:g}, as on one device: where it was chosen for steps of {batch}, divide data.batch_size "
+            f"by {global_batch // batch}, or set --model.optim.lr_scaling={rule} --model.optim.base_batch_size={batch}"
+        )
+
 
 def parameter_groups(module: nn.Module, backbone: nn.Module, config: OptimConfig, lr: float) -> list[dict[str, Any]]:
     """Split the trainable parameters by weight decay and, in the backbone, by depth.

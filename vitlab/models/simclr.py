@@ -90,6 +90,8 @@ class SimCLR(BaseModule):
         with torch.autocast(images.device.type, enabled=False):  # bf16 has 3 digits: too few for this softmax
             projections_2BD = projections_2BD.float()
             loss: Tensor = self.criterion(*projections_2BD.chunk(2))
+            if dist.world_size() > 1:  # the views of all processes: collapse is measured over the global batch
+                projections_2BD = torch.cat(dist.gather(projections_2BD.detach()))
         self.log(f"{stage}/feature_std", feature_std(projections_2BD.detach()), batch_size=images.shape[1])
         return loss
 
