@@ -57,6 +57,14 @@ def test_what_is_measured_is_kept_when_a_row_fails(done, tmp_path, monkeypatch):
     assert [row["name"] for row in found["rows"]] == ["pipeline-supervised-32"]
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": [{}]}', '{"rows": 3}'])
+def test_a_file_that_is_no_record_is_named(text, tmp_path, capsys):
+    (tmp_path / "bench.json").write_text(text)
+    assert main(["bench", "--findings", str(tmp_path)]) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.endswith("is no record of a bench: give the folder that --out named") and len(told.splitlines()) == 1
+
+
 def test_a_page_is_made_from_what_was_measured_before(done, tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("<!-- mine -->\n<!-- /mine -->\n")

@@ -69,4 +69,4 @@ def test_fed_and_unfed_epochs_have_as_many_images(conditions, kind):
     row = Fed(conditions, 32, kind)
     fed, unfed = row.ours(), row.plain()
     assert fed.count % row.facts["images_an_epoch"] == unfed.count % row.facts["images_an_epoch"] == 0
-    assert row.facts["images_an_epoch"] == 16
+    assert row.facts["images_an_epoch"] == 16 and min(fed.count, unfed.count) >= 16

@@ -66,6 +66,14 @@ def test_mean_and_std_are_those_of_all_pixels_or_of_an_even_share_of_very_many(s
     assert len(rows) / 12 < len(seen) < len(rows) / 8 and max(seen) - min(seen) > 0.9 * len(images)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_one_gray_have_a_deviation_of_one_level(channels):
+    for level in range(256):
+        for n in (1, 3, 7):
+            _, std = mean_and_std(np.full((n, channels, 5, 7), level, np.uint8), np.arange(n))
+            assert std == [1 / 255] * channels, level
+
+
 def test_epochs_are_shuffled_by_seed_and_epoch_alone():
     def epoch(seed, number):
         return np.concatenate(list(BatchSampler(50, 8, seed=seed, progress=lambda: (number, 0))))

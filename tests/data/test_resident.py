@@ -50,6 +50,7 @@ def test_they_are_copied_once(cache, monkeypatch):
     monkeypatch.setattr("vitlab.data.resident.to_device", lambda *_: copies.append(1) or torch.zeros(1))
     residency = Residency(0.25, None)
     assert residency.images(cache.images, GPU) is residency.images(cache.images, GPU) and len(copies) == 1
+    assert residency.images(cache.images, CPU) is None
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 25.0])

@@ -39,3 +39,6 @@ def test_many_patients_are_counted_in_bins(monkeypatch):
     monkeypatch.setattr(PatientPairs, "of", None)
     patient, y, p = example(3000, 2, 400)
     assert tally(patient, y, p, 400, ["auroc"]).figures(np.ones((1, 400)), ["auroc"])["auroc"][0] > 0.5
+    y = np.arange(100) % 20  # a class a patient: bins of the others are not kept, pairs with them would be
+    p = np.random.default_rng(0).dirichlet(np.ones(20), size=100)
+    assert tally(np.arange(100), y, p, 100, ["auroc"]).figures(np.ones((1, 100)), ["auroc"])["auroc"][0] > 0.3

@@ -128,6 +128,7 @@ class Step:
         device, steps = self.conditions.device, self.conditions.steps
         images = self.batch.images.flatten(0, 1) if self.kind == "simclr" else self.batch.images
         parts = images.chunk(2) if self.kind == "simclr" else (images,)
+        first = torch.zeros(())
         for step in range(WARM_UP[device] + steps):
             if step == WARM_UP[device]:
                 synchronise(device)
@@ -136,9 +137,11 @@ class Step:
             for part in parts:
                 loss = self._forward_backward(part)
             self.optimizer.step()
-            self.facts.setdefault("plain_first_loss", float(loss))
+            first = loss if step == 0 else first
         synchronise(device)
-        return Spent(time.perf_counter() - start, steps * self.batch_size)
+        seconds = time.perf_counter() - start
+        self.facts.setdefault("plain_first_loss", float(first))  # not earlier: it waits for the device
+        return Spent(seconds, steps * self.batch_size)
 
     def _forward_backward(self, images: Tensor) -> Tensor:
         device = self.conditions.device

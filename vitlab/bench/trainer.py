@@ -38,13 +38,15 @@ def run(module: LightningModule, data: Any, clock: Callback, *, device: str, pre
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[clock],
             precision=precision or fastest_precision("gpu" if device == "cuda" else "cpu"),  # type: ignore[arg-type]
             benchmark=device == "cuda", limit_val_batches=0, num_sanity_val_steps=0,
-            use_distributed_sampler=False, barebones=False,
+            use_distributed_sampler=False,
         )  # fmt: skip
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if device == "cuda" else before)  # as `fit` does
         keywords = {"datamodule": data} if hasattr(data, "train_dataloader") else {"train_dataloaders": data}
-        trainer.fit(module, **keywords)
-        torch.set_float32_matmul_precision(before)
+        try:
+            trainer.fit(module, **keywords)
+        finally:
+            torch.set_float32_matmul_precision(before)
     return trainer
 
 

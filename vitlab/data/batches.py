@@ -122,7 +122,8 @@ def mean_and_std(images: np.ndarray, rows: np.ndarray) -> tuple[list[float], lis
                 counts[channel] += pairs.sum(0) + pairs.sum(1)
     levels = np.arange(256) / 255
     mean = counts @ levels / counts.sum(1)
-    std = np.sqrt(counts @ levels**2 / counts.sum(1) - mean**2)
+    # rounding leaves a little less than nothing of one gray level
+    std = np.sqrt(np.maximum(counts @ levels**2 / counts.sum(1) - mean**2, 0))
     return mean.tolist(), np.maximum(std, 1 / 255).tolist()  # at least one gray level: blank images divide by it
 
 

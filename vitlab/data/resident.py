@@ -27,13 +27,16 @@ class Residency:
             raise ValueError(f"data.resident is {share}; give a share of the GPU's free memory in [0, 1)")
         self.share = 0.0 if workers else share
         self._there: Tensor | None = None
+        self._place: torch.device | None = None
 
     def images(self, images: NDArray[np.uint8], device: torch.device) -> Tensor | None:
         """Return images (N, C, H, W), uint8, on a GPU where they fit; None on a CPU, which maps the cache."""
-        if self._there is None and device.type == "cuda" and self.share:
+        if device.type != "cuda" or not self.share:
+            return None
+        if self._place != device:
             free, _ = torch.cuda.mem_get_info(device)
-            if images.nbytes <= self.share * free:
-                self._there = to_device(images, device)
+            self._there = to_device(images, device) if images.nbytes <= self.share * free else None
+            self._place = device
         return self._there
 
 

@@ -57,7 +57,7 @@ class Tally:
         Returns:
             (B,) for each metric, (B, K) for each metric of classes; nan where there is none.
         """
-        step = chunk_of(ranked=bool(self.ranks) and not self._by_pairs(names))
+        step = chunk_of(ranked=bool(self.ranks))
         parts = [self._figures(weights[i : i + step], names) for i in range(0, len(weights), step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
@@ -73,7 +73,9 @@ class Tally:
 
     def _by_pairs(self, names: Sequence[str]) -> bool:
         """Say whether AUROC alone is asked for, of patients so few that their pairs are fewer than what bins hold."""
-        return "auroc" in names and "average_precision" not in names and len(self.sums) <= self.ranks[0][1].shape[1]
+        if "auroc" not in names or "average_precision" in names:
+            return False
+        return self.k * len(self.sums) ** 2 <= sum(bins.size for _, bins in self.ranks)
 
     @cached_property
     def pairs(self) -> PatientPairs:
