@@ -49,6 +49,10 @@ def test_medmnist_names_sort_as_numbers(tmp_path):
 
 def test_medmnist_files_that_are_refused(tmp_path):
     file = tmp_path / "x.npz"
+    for odd in (np.zeros((6, 1), "S1"), np.full((6, 1), np.inf)):
+        write_npz(file, labels=odd)
+        with pytest.raises(ValueError, match="train_labels are no whole numbers"):
+            MedMnist(str(file)).manifest()
     write_npz(file, labels=np.zeros((6, 14), int))
     with pytest.raises(ValueError, match="several labels"):
         MedMnist(str(file)).manifest()

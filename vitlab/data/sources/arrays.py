@@ -44,6 +44,8 @@ class MedMnist(Source):
         labels = {split: self._array(f"{split}_labels") for split in ("train", "val", "test")}
         if (shape := self._shape("train_images")) and (len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3)):
             raise ValueError(f"{self.file} has images of shape {shape[1:]}: only 2D images, gray or colour, are read")
+        if odd := next((split for split, values in labels.items() if values.dtype.kind not in "biu"), None):
+            raise ValueError(f"{self.file} is no file of MedMNIST: {odd}_labels are no whole numbers")
         digits = max(len(str(values.max(initial=0))) for values in labels.values())  # so that names sort as numbers
         for split, values in labels.items():
             if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
