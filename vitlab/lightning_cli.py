@@ -59,6 +59,7 @@ UNHELPFUL = (
     ".*LeafSpec.*",
     ".*(lightly|across ranks is zero|all_gather is deprecated|epoch level in distributed).*",
     ".*enable_nested_tensor.*",
+    ".*`srun` command.*",
 )
 
 class OneLineParser(OneLine, LightningArgumentParser):

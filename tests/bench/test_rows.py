@@ -1,10 +1,12 @@
 import pytest
 import torch
+import yaml
 
 from vitlab.bench.fed import Fed
 from vitlab.bench.pipeline import BATCH, Pipeline
-from vitlab.bench.rows import all_rows, chosen
-from vitlab.bench.steps import Step
+from vitlab.bench.rows import KINDS, all_rows, chosen
+from vitlab.bench.steps import IMAGES, Step
+from vitlab.shipped import configs_folder
 
 
 @pytest.mark.parametrize("views", [1, 2])
@@ -40,6 +42,13 @@ def test_the_reference_of_a_pretraining_step_is_its_own_backbone(conditions):
         own = {name: p.shape for name, p in row.module.backbone.named_parameters()}
         assert {name: p.shape for name, p in names.items() if name in own} == own
         assert row.ours().count == row.plain().count == row.batch_size
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_has_as_many_images_as_the_recipe(kind):
+    name = {"simclr": "simclr_pretrain", "mae": "mae_pretrain"}.get(kind, kind)
+    recipe = yaml.safe_load((configs_folder() / f"{name}.yaml").read_text())
+    assert IMAGES["cpu"][kind] == recipe["data"]["batch_size"]
 
 
 def test_operations_are_counted(conditions):

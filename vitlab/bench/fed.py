@@ -36,7 +36,7 @@ class Fed:
         self.against = "the same epochs on one batch that stays on the device"
         self.target = Target(0.95, "ratio", ">= 0.95x") if conditions.device == "cuda" else None
         self.data = ImageDataModule(
-            ImageFolder(str(conditions.images)), image_size=size, batch_size=IMAGES[conditions.device],
+            ImageFolder(str(conditions.images)), image_size=size, batch_size=IMAGES[conditions.device][kind],
             cache_dir=str(conditions.work / "cache"), resident=0.25 if resident else 0.0,
         )  # fmt: skip
         images = len(self.data.rows("train"))
