@@ -202,6 +202,26 @@ def test_damaged_tars_are_one_line(tmp_path):
         assert any(part in line for part in why.split("|")), (why, line)
 
 
+def test_a_tar_that_was_cut_or_goes_on_behind_its_end_is_one_line(tmp_path):
+    sound = write_tar(tmp_path / "sound.tar", sample("1", 1, cls="a") + sample("2", 2, cls="b")).read_bytes()
+    path, end = tmp_path / "x.tar", 4 * 1024  # of four members, each a header and a block
+    for data in sound[: end + 1024], sound + bytes(2**20 + 5):
+        path.write_bytes(data)
+        assert len(TarShards(str(tmp_path), "x.tar").manifest()) == 2
+    for data, why in {
+        sound[: end // 2]: "was cut", sound[:end]: "was cut", sound[: end + 512]: "was cut",
+        sound * 2: f"more follows its end at byte {end}", sound + bytes(2**21) + b"1": "more follows its end",
+    }.items():  # fmt: skip
+        path.write_bytes(data)
+        assert why in refused(path)
+
+
+@pytest.mark.parametrize("again", ["1.cls", "./1.cls", "1.png"])
+def test_a_name_that_comes_twice_is_one_line(again, tmp_path):
+    path = write_tar(tmp_path / "x.tar", [*sample("1", 1, cls="a"), *sample("2", 1, cls="b"), (again, b"b")])
+    assert f"it holds {again.removeprefix('./')!r} twice" in refused(path)
+
+
 def test_a_picture_that_claims_too_much_is_listed(tmp_path, cached, monkeypatch):
     bomb = picture(1)
     bomb = bomb[:16] + struct.pack(">II", 100_000, 100_000) + bomb[24:]

@@ -19,10 +19,11 @@ from vitlab.data.cache import cache_folder
 from vitlab.data.sources.folder import SUFFIXES
 
 FIELDS: Final = ("label", "patient_id", "split", "fold", "mask_path")  # of a sample, that come to the manifest
-_VERSION = 1  # of what is kept: raise it whenever a sample is read in another way
+_VERSION = 2  # of what is kept: raise it whenever a sample is read in another way
 _HEADER = 2**16  # bytes of a name or of attributes; a header that claims more is taken for damaged
 _TEXT = 2**16  # bytes of a label or a JSON file
 _PICTURE = 2**28  # bytes of an image file
+_PIECE = 2**20  # bytes read at a time behind the end
 _NAMING = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
            tarfile.GNUTYPE_LONGLINK)  # fmt: skip
 _NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")
@@ -133,17 +134,35 @@ def _members(file: Path, stored: BinaryIO, length: int, passed: list[str]) -> di
                     continue
                 if member.offset_data + member.size > length:
                     raise tarfile.ReadError(f"it ends within {name!r}")
-                samples.setdefault(parts[1], {})[parts[2]] = (member.offset_data, member.size)
+                members = samples.setdefault(parts[1], {})
+                if parts[2] in members:
+                    raise tarfile.ReadError(f"it holds {name!r} twice: pack it again with one of them")
+                members[parts[2]] = (member.offset_data, member.size)
             end = tar.offset
-        stored.seek(end)
-        if any(stored.read(tarfile.BLOCKSIZE)):  # the library takes a broken header for the end
-            raise tarfile.ReadError(f"it is damaged at byte {end}")
+        _check_end(stored, end)
     except (tarfile.TarError, ValueError, IndexError, EOFError, OverflowError, RecursionError) as error:
         stored.seek(0)
         packed = stored.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
         hint = "it is compressed, so that no image can be read alone: unpack it to a plain .tar" if packed else error
         raise ValueError(f"{file} is no tar file, or damaged ({hint})") from None
     return samples
+
+
+def _check_end(stored: BinaryIO, end: int) -> None:
+    """Raise unless a tar file ends as one that is whole does: by two blocks of zeros, and nothing but zeros after.
+
+    The library takes a broken header for the end, and so the end of what was cut or of the first of several tars.
+    """
+    stored.seek(end)
+    zeros = stored.read(2 * tarfile.BLOCKSIZE)
+    if any(zeros[: tarfile.BLOCKSIZE]):
+        raise tarfile.ReadError(f"it is damaged at byte {end}")
+    if len(zeros) < 2 * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it was cut, as the zeros that end a tar are not there: copy or write it again")
+    while zeros:
+        if zeros.strip(b"\0"):
+            raise tarfile.ReadError(f"more follows its end at byte {end}: of several tars, keep each in its own file")
+        zeros = stored.read(_PIECE)
 
 
 def _strange(name: str) -> bool:
