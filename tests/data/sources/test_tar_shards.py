@@ -150,9 +150,37 @@ def test_labels_that_cannot_be_read_are_missing(tmp_path):
     members += [*sample("5", 1, json='{"label": {"a": 1}}'), ("6.png", picture(1)), ("6.cls", b"\xff\xfe")]
     members += sample("7", 1, json='{"label": "b", "mask_path": "../../1.png"}') + sample("8", 1)
     write_tar(tmp_path / "x.tar", members)
-    with pytest.warns(UserWarning, match=r"5 labels or JSON files cannot be read"):
+    with pytest.warns(UserWarning, match=r"6 labels or JSON files cannot be read"):
         manifest = TarShards(str(tmp_path)).manifest()
     assert manifest.label.tolist() == ["a", "", "", "", "", "", "b", ""] and not any(manifest.mask_path)
+
+
+def test_numbers_of_patients_and_labels_may_be_written_as_pandas_does(tmp_path):
+    texts = ['{"label": 12.0, "patient_id": 7.0, "fold": 3}', '{"label": 12, "patient_id": 7, "fold": null}']
+    write_tar(tmp_path / "x.tar", [member for key, text in enumerate(texts) for member in sample(key, 1, json=text)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        manifest = TarShards(str(tmp_path)).manifest()
+    assert manifest.label.tolist() == ["12", "12"] and manifest.patient_id.tolist() == ["7", "7"]
+
+
+@pytest.mark.parametrize("value", ["0.5", "NaN", "Infinity", "[7]", '{"id": 7}', r'"P\ud800"'])
+def test_a_patient_that_is_no_text_and_no_whole_number_is_said(value, tmp_path):
+    known = sample("1", 1, json='{"label": "a", "patient_id": "P1"}')
+    write_tar(tmp_path / "x.tar", known + sample("2", 1, json=f'{{"label": "b", "patient_id": {value}}}'))
+    with pytest.warns(UserWarning, match=r"1 labels or JSON files cannot be read, .* 'x.tar#2.json'"):
+        manifest = TarShards(str(tmp_path)).manifest()
+    assert manifest.label.tolist() == ["a", "b"] and manifest.patient_id.tolist() == ["P1", ""]
+    manifest.write(tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize("value", ['""', '" "', "null", r'"\ud800"'])
+def test_a_label_that_the_json_file_leaves_empty_is_that_of_cls(value, tmp_path):
+    write_tar(tmp_path / "x.tar", sample("1", 1, cls="a", json=f'{{"label": {value}}}'))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert TarShards(str(tmp_path)).manifest().label.tolist() == ["a"]
+    assert len(seen) == ("ud800" in value)
 
 
 def refused(path):

@@ -48,7 +48,7 @@ class TarIndex(NamedTuple):
         samples: In the order of the file.
         places: Offset and size in bytes of each image and mask, by its member's name.
         passed: Names of members that are no part of a sample, or not taken for one.
-        unread: Names of labels and JSON files that could not be read.
+        unread: Names of labels and JSON files that could not be read, or of which a field could not.
     """
 
     samples: list[Sample]
@@ -210,8 +210,10 @@ def _add(
             told = json.loads(text("json"))
             if not isinstance(told, dict):
                 raise ValueError("no fields")
-            given = {ours: told.get(fields.get(ours, ours)) for ours in FIELDS}
-            values |= {ours: str(value).strip() for ours, value in given.items() if isinstance(value, str | int)}
+            given = {ours: _text(told.get(fields.get(ours, ours))) for ours in FIELDS}
+            values |= {ours: value for ours, value in given.items() if value}
+            if None in given.values():
+                found.unread.append(f"{name}.json")
         except (ValueError, RecursionError):
             found.unread.append(f"{name}.json")
     folder = name.rpartition("/")[0]
@@ -227,6 +229,16 @@ def _add(
     found.places[f"{name}.{chosen[0]}"] = members[chosen[0]]
     if values["mask_path"]:
         found.places[values["mask_path"]] = members[values["mask_path"][len(name) + 1 :]]
+
+
+def _text(value: object) -> str | None:
+    """Return a field of a JSON file as text, "" where it is null, None where it is nothing that a column can hold."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas writes 12.0 where another row has none
+    text = "" if value is None else str(value).strip()
+    if isinstance(value, str | int | None) and text.encode(errors="ignore").decode() == text:  # no half of a character
+        return text
+    return None
 
 
 def read_member(file: Path, place: tuple[int, int]) -> bytes:
