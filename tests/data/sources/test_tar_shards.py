@@ -183,6 +183,19 @@ def test_a_label_that_the_json_file_leaves_empty_is_that_of_cls(value, tmp_path)
     assert len(seen) == ("ud800" in value)
 
 
+def test_a_key_that_no_json_file_has_is_one_line(shards):
+    for _ in range(2):  # the second time from the cache folder
+        with pytest.raises(ValueError, match=r"'subjct' of patient_id \(they have 'age', 'fold', .* correct data"):
+            TarShards(str(shards), fields={"patient_id": "subjct"}).manifest()
+    with pytest.raises(ValueError, match=r"'diagnosi' of label"):
+        TarShards(str(shards), fields={"label": "diagnosi"}).manifest()
+    with pytest.raises(ValueError, match=r"'subject' of patient_id \(there are none"):
+        TarShards(str(shards), "train-*.tar", fields={"patient_id": "subject"}).manifest()
+    write_tar(shards / "new.tar", sample("1", 1, json='{"subject": null}'))
+    with pytest.warns(UserWarning, match="no JSON file .* has the key 'diagnosis' of label .they have 'subject'"):
+        TarShards(str(shards), "new.tar", fields={"label": "diagnosis", "patient_id": "subject"}).manifest()
+
+
 def refused(path):
     with limited(), warnings.catch_warnings(), pytest.raises(ValueError) as error:
         warnings.simplefilter("ignore")

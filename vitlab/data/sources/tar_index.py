@@ -22,6 +22,7 @@ FIELDS: Final = ("label", "patient_id", "split", "fold", "mask_path")  # of a sa
 _VERSION = 2  # of what is kept: raise it whenever a sample is read in another way
 _HEADER = 2**16  # bytes of a name or of attributes; a header that claims more is taken for damaged
 _TEXT = 2**16  # bytes of a label or a JSON file
+_KEYS, _LONG = 50, 50  # of JSON files, for messages: how many, and of how many characters
 _PICTURE = 2**28  # bytes of an image file
 _PIECE = 2**20  # bytes read at a time behind the end
 _NAMING = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
@@ -49,12 +50,14 @@ class TarIndex(NamedTuple):
         places: Offset and size in bytes of each image and mask, by its member's name.
         passed: Names of members that are no part of a sample, or not taken for one.
         unread: Names of labels and JSON files that could not be read, or of which a field could not.
+        keys: Those of JSON files: all that were asked for, and some others.
     """
 
     samples: list[Sample]
     places: dict[str, tuple[int, int]]
     passed: list[str]
     unread: list[str]
+    keys: list[str]
 
 
 def read_index(file: Path, image: str | None, fields: dict[str, str]) -> TarIndex:
@@ -80,10 +83,10 @@ def read_index(file: Path, image: str | None, fields: dict[str, str]) -> TarInde
         if known["stamp"] == json.loads(json.dumps(stamp)):
             samples = [Sample(name, dict(zip(FIELDS, values, strict=True))) for name, *values in known["samples"]]
             places = {name: (int(offset), int(size)) for name, (offset, size) in known["places"].items()}
-            return TarIndex(samples, places, known["passed"], known["unread"])
+            return TarIndex(samples, places, known["passed"], known["unread"], known["keys"])
     found = _scan(file, facts.st_size, image, fields)
     rows = [[sample.image, *sample.values.values()] for sample in found.samples]
-    record = {"stamp": stamp, "samples": rows, "places": found.places, "passed": found.passed, "unread": found.unread}
+    record = {"stamp": stamp, **found._asdict(), "samples": rows}
     with suppress(OSError, UnicodeEncodeError):
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_text(kept, json.dumps(record))
@@ -111,7 +114,7 @@ class _Member(tarfile.TarInfo):
 
 def _scan(file: Path, length: int, image: str | None, fields: dict[str, str]) -> TarIndex:
     """Go through a tar file's headers, and read its labels."""
-    found = TarIndex([], {}, [], [])
+    found = TarIndex([], {}, [], [], [])
     with file.open("rb") as stored:
         for name, members in _members(file, stored, length, found.passed).items():
             _add(found, stored, name, members, image, fields, file)
@@ -210,6 +213,10 @@ def _add(
             told = json.loads(text("json"))
             if not isinstance(told, dict):
                 raise ValueError("no fields")
+            for key in told:
+                wanted = key in fields.values() or (len(found.keys) < _KEYS and len(key) < _LONG)
+                if wanted and key not in found.keys:
+                    found.keys.append(key)
             given = {ours: _text(told.get(fields.get(ours, ours))) for ours in FIELDS}
             values |= {ours: value for ours, value in given.items() if value}
             if None in given.values():
