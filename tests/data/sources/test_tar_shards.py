@@ -64,7 +64,7 @@ def test_samples_become_rows_in_order(shards, cached):
         "more/test-000.tar#x.png", "more/test-000.tar#y.png", "train-000.tar#a/1.png", "train-000.tar#a/2.png",
         "train-000.tar#b/1.png",
     ]  # fmt: skip
-    assert manifest.label.tolist() == ["10", "02", "02", "10", "02"] and manifest.patient_id[0] == "P1"
+    assert manifest.label.tolist() == ["10", "2", "2", "10", "2"] and manifest.patient_id[0] == "P1"
     assert manifest.split.tolist() == ["val", "test", "train", "train", "train"] and source.name == "shards"
     assert manifest.column("fold").tolist() == ["3", "", "", "", ""]
     assert manifest.mask_path.tolist() == ["more/test-000.tar#x.mask.png", "", "", "", ""]
@@ -106,7 +106,8 @@ def test_patterns(shards):
     write_tar(shards / "train-010.tar", sample("n", 1, cls="2"))
     assert set(paths("train-0{0,1}0.tar")) == {"train-000.tar", "train-010.tar"}
     for wrong, error in {
-        "train-{000..002}.tar": "there is no .*train-001.tar", "none-*.tar": "has no files", "../*.tar": "leaves",
+        "train-{000..002}.tar": "there is no .*train-001.tar", "none-*.tar": "has no files",
+        "{train,tets}-*.tar": r"has no files tets-\*\.tar", "../*.tar": "leaves",
         "/tmp/*.tar": "leaves", "{0..9999999}{0..99}.tar": "over 1,000,000",
         "more": "is not a file",
     }.items():  # fmt: skip
@@ -300,6 +301,14 @@ def test_fit_on_shards_through_the_command(tmp_path, capsys):
     assert found["classes"] == ["a", "b"] and set(found["metrics"]) == {"train", "val", "test"}
     lines = (results.parent / "predictions.csv").read_text().splitlines()
     assert len(lines) == 61 and "train-000000.tar#000.jpg" in lines[1] and "train0-0" in lines[1]
+    facts = json.dumps({"subject": "P9"}).encode()
+    write_tar(tmp_path / "new" / "x.tar", [("1.png", picture(60)), ("1.json", facts), ("2.png", picture(160))])
+    run = results.parent
+    predict = ["predict", "--config", str(run / "config.yaml"), f"--ckpt_path={run}/checkpoints/best.ckpt"]
+    new = [f"--data.source.root={tmp_path}/new", "--data.source.shards=x.tar", "--run.study=new"]
+    assert main([*predict, *new]) == 0, capsys.readouterr().err
+    (predicted,) = (tmp_path / "runs" / "new").rglob("predictions.csv")
+    assert len(predicted.read_text().splitlines()) == 3
     (tmp_path / "data" / "val-000000.tar").write_bytes(b"no tar" * 200)
     assert main([*args, "--run.overwrite=true"]) == 2
     assert "val-000000.tar is no tar file, or damaged" in capsys.readouterr().err

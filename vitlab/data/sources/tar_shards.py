@@ -97,14 +97,11 @@ class TarShards(Source):
                             (unread, "labels or JSON files cannot be read, and count as missing")):  # fmt: skip
             if names:
                 warnings.warn(f"{self.root}: {len(names)} {what}, e.g. {names[0]!a}", stacklevel=2)
-        if all(not label or label.isdecimal() for label in rows["label"]):  # so that names sort as numbers
-            digits = max(map(len, rows["label"]))
-            rows["label"] = [label and label.zfill(digits) for label in rows["label"]]
         rows["split"] = [SPLIT_NAMES.get(split.lower(), split) for split in rows["split"]]
         rows["patient_id"], remarks = read_ids(rows["patient_id"])
         for remark in remarks:
             warnings.warn(f"{self.root}: {remark}", stacklevel=2)
-        return Manifest({name: values for name, values in rows.items() if any(values)}, self.root)
+        return Manifest({name: rows[name] for name in rows if any(rows[name]) or name == "label"}, self.root)
 
     def decode(self, path: str) -> Decoded:
         """Return the image."""
@@ -151,7 +148,7 @@ class TarShards(Source):
         """Return the names of the shards relative to root, sorted.
 
         Raises:
-            ValueError: There are none, or the pattern leaves root.
+            ValueError: There are none of one of the words in braces, or the pattern leaves root.
             FileNotFoundError: One that the pattern names is not there.
         """
         found: set[str] = set()
@@ -163,9 +160,10 @@ class TarShards(Source):
                     raise FileNotFoundError(f"there is no {self.root / pattern}: correct data.source.shards")
                 found.add(pattern)
             else:
-                found |= {file.relative_to(self.root).as_posix() for file in self.root.glob(pattern)}
-        if not found:
-            raise ValueError(f"{self.root} has no files {self.shards}: correct data.source.shards")
+                files = {file.relative_to(self.root).as_posix() for file in self.root.glob(pattern)}
+                if not files:
+                    raise ValueError(f"{self.root} has no files {pattern}: correct data.source.shards")
+                found |= files
         return sorted(found)
 
 
