@@ -1,6 +1,6 @@
 """Rows of CSV text: written so that every cell is read again as it was, and read column by column.
 
-Imports nothing heavy: manifests and predictions are written and read by it.
+Imports nothing heavy: predictions are written and read by it, manifests written (vitlab.data.csv_file reads them).
 """
 
 import csv

@@ -140,7 +140,7 @@ def test_nothing_readable_is_an_error_whatever_the_setting(build, manifest):
         build(manifest=Manifest({"path": []}))
 
 
-@pytest.mark.parametrize("damage", ["short", "json", "shape", "missing"])
+@pytest.mark.parametrize("damage", ["short", "json", "shape", "missing", "[[3]]", '[[999, "x"]]', '[["a", "b"]]', "5"])
 def test_a_damaged_cache_is_built_again(build, damage):
     folder = build().folder
     if damage == "short":
@@ -149,8 +149,10 @@ def test_a_damaged_cache_is_built_again(build, damage):
         (folder / "cache.json").write_text("{")
     elif damage == "shape":
         np.save(folder / "images.npy", np.zeros((2, 2), np.uint8))
-    else:
+    elif damage == "missing":
         (folder / "images.npy").unlink()
+    else:
+        (folder / "cache.json").write_text(f'{{"failures": {damage}}}')
     assert build().images[9].max() == 27 and build.opened == COUNT
     assert len(list(build.folder.iterdir())) == 1
 

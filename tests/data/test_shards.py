@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -116,6 +117,17 @@ def test_an_interrupted_build_goes_on_from_its_last_shard(build):
     assert min(build.opened) == 48 and sorted(build.opened) == list(range(48, COUNT))
     assert found.images[:][:, 0, 4, 4].tolist() == [number * 3 for number in range(COUNT)]
     assert [path.name for path in build.folder.iterdir()] == [found.folder.name]
+
+
+def test_an_interrupted_build_goes_on_after_weeks(build):
+    with pytest.raises(KeyboardInterrupt):
+        build(fail_at=50)
+    other = build.folder / "other.partial"
+    other.mkdir()
+    for folder in build.folder.iterdir():
+        os.utime(folder, (time.time() - 30 * 86400,) * 2)
+    build()
+    assert sorted(build.opened) == list(range(48, COUNT)) and not other.exists()
 
 
 BUILDER = """

@@ -109,7 +109,7 @@ def build_cache(
                 raise ValueError(_failure_line([(manifest.path[row], why) for row, why in failures], len(manifest)))
 
         try:
-            _forget_killed(base)
+            _forget_killed(base, folder.name)
             if rows_of_a_shard(shape):
                 built = base / f"{folder.name}.partial"
                 build_shards(built, temporary, shape, decode_rows, refuse, _HINT)
@@ -173,27 +173,27 @@ def _open(folder: Path, shape: tuple[int, ...], manifest: Manifest) -> ImageCach
     """Open a finished cache, or return None where there is none or it is damaged."""
     try:
         facts = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-        listed, rows = facts["failures"], facts.get("shard_rows")
+        listed, rows = [(int(row), str(why)) for row, why in facts["failures"]], facts.get("shard_rows")
         images: Any
         if rows:
             images = Shards(folder, shape, rows)
             images.check()
         else:
             images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        ok = np.ones(len(manifest), bool)
+        ok[[row for row, _ in listed]] = False
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return None
     if images.shape != shape or images.dtype != np.uint8:
         return None
-    ok = np.ones(len(manifest), bool)
-    ok[[row for row, _ in listed]] = False
     return ImageCache(images, ok, [(manifest.path[row], why) for row, why in listed], folder)
 
 
-def _forget_killed(base: Path) -> None:
-    """Remove what processes that were killed a week ago have left."""
+def _forget_killed(base: Path, wanted: str) -> None:
+    """Remove what processes that were killed a week ago have left, but for the shards of the cache that is wanted."""
     for old in (*base.glob("*.tmp"), *base.glob("*.partial")):
         with suppress(OSError):  # another process was first
-            if time.time() - old.stat().st_mtime > 7 * 86400:
+            if old.name != f"{wanted}.partial" and time.time() - old.stat().st_mtime > 7 * 86400:
                 shutil.rmtree(old, ignore_errors=True)
 
 

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 
 def unique(texts: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Returns what np.unique(texts, return_inverse=True) does, with less memory."""
+    """Return what np.unique(texts, return_inverse=True) does, with less memory.
+
+    Args:
+        texts: (N,), of which K differ.
+
+    Returns:
+        The names, sorted, (K,), and the place of each text among them, int64 (N,).
+    """
     listed = texts.tolist()
     names = sorted(set(listed))
     place = {name: number for number, name in enumerate(names)}
@@ -16,7 +23,16 @@ def unique(texts: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.int64]
 
 
 def hash_rank(names: Iterable[str], seed: int, purpose: str) -> NDArray[np.uint64]:
-    """Returns a number for each name that looks random, is the same everywhere and depends on no other name."""
+    """Return a number for each name that looks random, is the same everywhere and depends on no other name.
+
+    Args:
+        names: N names.
+        seed: Other seeds give other numbers.
+        purpose: What they are for, so that the numbers of two purposes have nothing to do with each other.
+
+    Returns:
+        uint64 (N,).
+    """
     digests = b"".join(
         hashlib.blake2b(f"{seed}:{purpose}:{name}".encode(errors="surrogateescape"), digest_size=8).digest()
         for name in names  # a path among them may be of any bytes

@@ -64,7 +64,7 @@ def test_samples_become_rows_in_order(shards, cached):
         "more/test-000.tar#x.png", "more/test-000.tar#y.png", "train-000.tar#a/1.png", "train-000.tar#a/2.png",
         "train-000.tar#b/1.png",
     ]  # fmt: skip
-    assert manifest.label.tolist() == ["10", "02", "02", "10", "02"] and manifest.patient_id[0] == "P1"
+    assert manifest.label.tolist() == ["10", "2", "2", "10", "2"] and manifest.patient_id[0] == "P1"
     assert manifest.split.tolist() == ["val", "test", "train", "train", "train"] and source.name == "shards"
     assert manifest.column("fold").tolist() == ["3", "", "", "", ""]
     assert manifest.mask_path.tolist() == ["more/test-000.tar#x.mask.png", "", "", "", ""]
@@ -106,7 +106,8 @@ def test_patterns(shards):
     write_tar(shards / "train-010.tar", sample("n", 1, cls="2"))
     assert set(paths("train-0{0,1}0.tar")) == {"train-000.tar", "train-010.tar"}
     for wrong, error in {
-        "train-{000..002}.tar": "there is no .*train-001.tar", "none-*.tar": "has no files", "../*.tar": "leaves",
+        "train-{000..002}.tar": "there is no .*train-001.tar", "none-*.tar": "has no files",
+        "{train,tets}-*.tar": r"has no files tets-\*\.tar", "../*.tar": "leaves",
         "/tmp/*.tar": "leaves", "{0..9999999}{0..99}.tar": "over 1,000,000",
         "more": "is not a file",
     }.items():  # fmt: skip
@@ -150,9 +151,50 @@ def test_labels_that_cannot_be_read_are_missing(tmp_path):
     members += [*sample("5", 1, json='{"label": {"a": 1}}'), ("6.png", picture(1)), ("6.cls", b"\xff\xfe")]
     members += sample("7", 1, json='{"label": "b", "mask_path": "../../1.png"}') + sample("8", 1)
     write_tar(tmp_path / "x.tar", members)
-    with pytest.warns(UserWarning, match=r"5 labels or JSON files cannot be read"):
+    with pytest.warns(UserWarning, match=r"6 labels or JSON files cannot be read"):
         manifest = TarShards(str(tmp_path)).manifest()
     assert manifest.label.tolist() == ["a", "", "", "", "", "", "b", ""] and not any(manifest.mask_path)
+
+
+def test_numbers_of_patients_and_labels_may_be_written_as_pandas_does(tmp_path):
+    texts = ['{"label": 12.0, "patient_id": 7.0, "fold": 3}', '{"label": 12, "patient_id": 7, "fold": null}']
+    write_tar(tmp_path / "x.tar", [member for key, text in enumerate(texts) for member in sample(key, 1, json=text)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        manifest = TarShards(str(tmp_path)).manifest()
+    assert manifest.label.tolist() == ["12", "12"] and manifest.patient_id.tolist() == ["7", "7"]
+
+
+@pytest.mark.parametrize("value", ["0.5", "NaN", "Infinity", "[7]", '{"id": 7}', r'"P\ud800"'])
+def test_a_patient_that_is_no_text_and_no_whole_number_is_said(value, tmp_path):
+    known = sample("1", 1, json='{"label": "a", "patient_id": "P1"}')
+    write_tar(tmp_path / "x.tar", known + sample("2", 1, json=f'{{"label": "b", "patient_id": {value}}}'))
+    with pytest.warns(UserWarning, match=r"1 labels or JSON files cannot be read, .* 'x.tar#2.json'"):
+        manifest = TarShards(str(tmp_path)).manifest()
+    assert manifest.label.tolist() == ["a", "b"] and manifest.patient_id.tolist() == ["P1", ""]
+    manifest.write(tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize("value", ['""', '" "', "null", r'"\ud800"'])
+def test_a_label_that_the_json_file_leaves_empty_is_that_of_cls(value, tmp_path):
+    write_tar(tmp_path / "x.tar", sample("1", 1, cls="a", json=f'{{"label": {value}}}'))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert TarShards(str(tmp_path)).manifest().label.tolist() == ["a"]
+    assert len(seen) == ("ud800" in value)
+
+
+def test_a_key_that_no_json_file_has_is_one_line(shards):
+    for _ in range(2):  # the second time from the cache folder
+        with pytest.raises(ValueError, match=r"'subjct' of patient_id \(they have 'age', 'fold', .* correct data"):
+            TarShards(str(shards), fields={"patient_id": "subjct"}).manifest()
+    with pytest.raises(ValueError, match=r"'diagnosi' of label"):
+        TarShards(str(shards), fields={"label": "diagnosi"}).manifest()
+    with pytest.raises(ValueError, match=r"'subject' of patient_id \(there are none"):
+        TarShards(str(shards), "train-*.tar", fields={"patient_id": "subject"}).manifest()
+    write_tar(shards / "new.tar", sample("1", 1, json='{"subject": null}'))
+    with pytest.warns(UserWarning, match="no JSON file .* has the key 'diagnosis' of label .they have 'subject'"):
+        TarShards(str(shards), "new.tar", fields={"label": "diagnosis", "patient_id": "subject"}).manifest()
 
 
 def refused(path):
@@ -202,6 +244,26 @@ def test_damaged_tars_are_one_line(tmp_path):
         assert any(part in line for part in why.split("|")), (why, line)
 
 
+def test_a_tar_that_was_cut_or_goes_on_behind_its_end_is_one_line(tmp_path):
+    sound = write_tar(tmp_path / "sound.tar", sample("1", 1, cls="a") + sample("2", 2, cls="b")).read_bytes()
+    path, end = tmp_path / "x.tar", 4 * 1024  # of four members, each a header and a block
+    for data in sound[: end + 1024], sound + bytes(2**20 + 5):
+        path.write_bytes(data)
+        assert len(TarShards(str(tmp_path), "x.tar").manifest()) == 2
+    for data, why in {
+        sound[: end // 2]: "was cut", sound[:end]: "was cut", sound[: end + 512]: "was cut",
+        sound * 2: f"more follows its end at byte {end}", sound + bytes(2**21) + b"1": "more follows its end",
+    }.items():  # fmt: skip
+        path.write_bytes(data)
+        assert why in refused(path)
+
+
+@pytest.mark.parametrize("again", ["1.cls", "./1.cls", "1.png"])
+def test_a_name_that_comes_twice_is_one_line(again, tmp_path):
+    path = write_tar(tmp_path / "x.tar", [*sample("1", 1, cls="a"), *sample("2", 1, cls="b"), (again, b"b")])
+    assert f"it holds {again.removeprefix('./')!r} twice" in refused(path)
+
+
 def test_a_picture_that_claims_too_much_is_listed(tmp_path, cached, monkeypatch):
     bomb = picture(1)
     bomb = bomb[:16] + struct.pack(">II", 100_000, 100_000) + bomb[24:]
@@ -239,6 +301,14 @@ def test_fit_on_shards_through_the_command(tmp_path, capsys):
     assert found["classes"] == ["a", "b"] and set(found["metrics"]) == {"train", "val", "test"}
     lines = (results.parent / "predictions.csv").read_text().splitlines()
     assert len(lines) == 61 and "train-000000.tar#000.jpg" in lines[1] and "train0-0" in lines[1]
+    facts = json.dumps({"subject": "P9"}).encode()
+    write_tar(tmp_path / "new" / "x.tar", [("1.png", picture(60)), ("1.json", facts), ("2.png", picture(160))])
+    run = results.parent
+    predict = ["predict", "--config", str(run / "config.yaml"), f"--ckpt_path={run}/checkpoints/best.ckpt"]
+    new = [f"--data.source.root={tmp_path}/new", "--data.source.shards=x.tar", "--run.study=new"]
+    assert main([*predict, *new]) == 0, capsys.readouterr().err
+    (predicted,) = (tmp_path / "runs" / "new").rglob("predictions.csv")
+    assert len(predicted.read_text().splitlines()) == 3
     (tmp_path / "data" / "val-000000.tar").write_bytes(b"no tar" * 200)
     assert main([*args, "--run.overwrite=true"]) == 2
     assert "val-000000.tar is no tar file, or damaged" in capsys.readouterr().err

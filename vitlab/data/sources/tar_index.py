@@ -19,10 +19,12 @@ from vitlab.data.cache import cache_folder
 from vitlab.data.sources.folder import SUFFIXES
 
 FIELDS: Final = ("label", "patient_id", "split", "fold", "mask_path")  # of a sample, that come to the manifest
-_VERSION = 1  # of what is kept: raise it whenever a sample is read in another way
+_VERSION = 2  # of what is kept: raise it whenever a sample is read in another way
 _HEADER = 2**16  # bytes of a name or of attributes; a header that claims more is taken for damaged
 _TEXT = 2**16  # bytes of a label or a JSON file
+_KEYS, _LONG = 50, 50  # of JSON files, for messages: how many, and of how many characters
 _PICTURE = 2**28  # bytes of an image file
+_PIECE = 2**20  # bytes read at a time behind the end
 _NAMING = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
            tarfile.GNUTYPE_LONGLINK)  # fmt: skip
 _NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")
@@ -47,13 +49,15 @@ class TarIndex(NamedTuple):
         samples: In the order of the file.
         places: Offset and size in bytes of each image and mask, by its member's name.
         passed: Names of members that are no part of a sample, or not taken for one.
-        unread: Names of labels and JSON files that could not be read.
+        unread: Names of labels and JSON files that could not be read, or of which a field could not.
+        keys: Those of JSON files: all that were asked for, and some others.
     """
 
     samples: list[Sample]
     places: dict[str, tuple[int, int]]
     passed: list[str]
     unread: list[str]
+    keys: list[str]
 
 
 def read_index(file: Path, image: str | None, fields: dict[str, str]) -> TarIndex:
@@ -79,10 +83,10 @@ def read_index(file: Path, image: str | None, fields: dict[str, str]) -> TarInde
         if known["stamp"] == json.loads(json.dumps(stamp)):
             samples = [Sample(name, dict(zip(FIELDS, values, strict=True))) for name, *values in known["samples"]]
             places = {name: (int(offset), int(size)) for name, (offset, size) in known["places"].items()}
-            return TarIndex(samples, places, known["passed"], known["unread"])
+            return TarIndex(samples, places, known["passed"], known["unread"], known["keys"])
     found = _scan(file, facts.st_size, image, fields)
     rows = [[sample.image, *sample.values.values()] for sample in found.samples]
-    record = {"stamp": stamp, "samples": rows, "places": found.places, "passed": found.passed, "unread": found.unread}
+    record = {"stamp": stamp, **found._asdict(), "samples": rows}
     with suppress(OSError, UnicodeEncodeError):
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_text(kept, json.dumps(record))
@@ -110,7 +114,7 @@ class _Member(tarfile.TarInfo):
 
 def _scan(file: Path, length: int, image: str | None, fields: dict[str, str]) -> TarIndex:
     """Go through a tar file's headers, and read its labels."""
-    found = TarIndex([], {}, [], [])
+    found = TarIndex([], {}, [], [], [])
     with file.open("rb") as stored:
         for name, members in _members(file, stored, length, found.passed).items():
             _add(found, stored, name, members, image, fields, file)
@@ -133,17 +137,35 @@ def _members(file: Path, stored: BinaryIO, length: int, passed: list[str]) -> di
                     continue
                 if member.offset_data + member.size > length:
                     raise tarfile.ReadError(f"it ends within {name!r}")
-                samples.setdefault(parts[1], {})[parts[2]] = (member.offset_data, member.size)
+                members = samples.setdefault(parts[1], {})
+                if parts[2] in members:
+                    raise tarfile.ReadError(f"it holds {name!r} twice: pack it again with one of them")
+                members[parts[2]] = (member.offset_data, member.size)
             end = tar.offset
-        stored.seek(end)
-        if any(stored.read(tarfile.BLOCKSIZE)):  # the library takes a broken header for the end
-            raise tarfile.ReadError(f"it is damaged at byte {end}")
+        _check_end(stored, end)
     except (tarfile.TarError, ValueError, IndexError, EOFError, OverflowError, RecursionError) as error:
         stored.seek(0)
         packed = stored.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
         hint = "it is compressed, so that no image can be read alone: unpack it to a plain .tar" if packed else error
         raise ValueError(f"{file} is no tar file, or damaged ({hint})") from None
     return samples
+
+
+def _check_end(stored: BinaryIO, end: int) -> None:
+    """Raise unless a tar file ends as one that is whole does: by two blocks of zeros, and nothing but zeros after.
+
+    The library takes a broken header for the end, and so the end of what was cut or of the first of several tars.
+    """
+    stored.seek(end)
+    zeros = stored.read(2 * tarfile.BLOCKSIZE)
+    if any(zeros[: tarfile.BLOCKSIZE]):
+        raise tarfile.ReadError(f"it is damaged at byte {end}")
+    if len(zeros) < 2 * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it was cut, as the zeros that end a tar are not there: copy or write it again")
+    while zeros:
+        if zeros.strip(b"\0"):
+            raise tarfile.ReadError(f"more follows its end at byte {end}: of several tars, keep each in its own file")
+        zeros = stored.read(_PIECE)
 
 
 def _strange(name: str) -> bool:
@@ -191,8 +213,14 @@ def _add(
             told = json.loads(text("json"))
             if not isinstance(told, dict):
                 raise ValueError("no fields")
-            given = {ours: told.get(fields.get(ours, ours)) for ours in FIELDS}
-            values |= {ours: str(value).strip() for ours, value in given.items() if isinstance(value, str | int)}
+            for key in told:
+                wanted = key in fields.values() or (len(found.keys) < _KEYS and len(key) < _LONG)
+                if wanted and key not in found.keys:
+                    found.keys.append(key)
+            given = {ours: _text(told.get(fields.get(ours, ours))) for ours in FIELDS}
+            values |= {ours: value for ours, value in given.items() if value}
+            if None in given.values():
+                found.unread.append(f"{name}.json")
         except (ValueError, RecursionError):
             found.unread.append(f"{name}.json")
     folder = name.rpartition("/")[0]
@@ -208,6 +236,16 @@ def _add(
     found.places[f"{name}.{chosen[0]}"] = members[chosen[0]]
     if values["mask_path"]:
         found.places[values["mask_path"]] = members[values["mask_path"][len(name) + 1 :]]
+
+
+def _text(value: object) -> str | None:
+    """Return a field of a JSON file as text, "" where it is null, None where it is nothing that a column can hold."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas writes 12.0 where another row has none
+    text = "" if value is None else str(value).strip()
+    if isinstance(value, str | int | None) and text.encode(errors="ignore").decode() == text:  # no half of a character
+        return text
+    return None
 
 
 def read_member(file: Path, place: tuple[int, int]) -> bytes:

@@ -22,6 +22,7 @@ from vitlab.data.sources.tar_index import FIELDS, read_index, read_member
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _MOST = 10**6  # shards that a pattern may name
+_NAMED = 20  # keys of JSON files in a message
 _HELD = 16  # places of so many shards are held at once: more than threads decode
 
 
@@ -68,12 +69,14 @@ class TarShards(Source):
         """Return the samples, shards by name and each in the order of its file.
 
         Raises:
-            ValueError: There is no shard or no image, a shard is damaged, or a sample has several images.
+            ValueError: There is no shard or no image, a shard is damaged, a sample has several images, or no JSON file
+                has a key of `fields`.
             FileNotFoundError: A shard that braces name is not there.
         """
         rows: dict[str, list[str]] = {name: [] for name in ("path", *FIELDS)}
         passed: list[str] = []
         unread: list[str] = []
+        keys: set[str] = set()
         for shard in self._files():
             index = read_index(self.root / shard, self.image, self.fields)
             split = _split_of(shard)
@@ -86,20 +89,19 @@ class TarShards(Source):
                     rows[field].append(values[field])
             passed += [f"{shard}#{name}" for name in index.passed]
             unread += [f"{shard}#{name}" for name in index.unread]
+            keys.update(index.keys)
         if not rows["path"]:
             raise ValueError(f"the shards {self.shards} of {self.root} hold no image: name samples key.jpg and key.cls")
+        self._check_keys(keys, labelled=any(rows["label"]))
         for names, what in ((passed, "members that are no part of an image's sample are left out"),
                             (unread, "labels or JSON files cannot be read, and count as missing")):  # fmt: skip
             if names:
                 warnings.warn(f"{self.root}: {len(names)} {what}, e.g. {names[0]!a}", stacklevel=2)
-        if all(not label or label.isdecimal() for label in rows["label"]):  # so that names sort as numbers
-            digits = max(map(len, rows["label"]))
-            rows["label"] = [label and label.zfill(digits) for label in rows["label"]]
         rows["split"] = [SPLIT_NAMES.get(split.lower(), split) for split in rows["split"]]
         rows["patient_id"], remarks = read_ids(rows["patient_id"])
         for remark in remarks:
             warnings.warn(f"{self.root}: {remark}", stacklevel=2)
-        return Manifest({name: values for name, values in rows.items() if any(values)}, self.root)
+        return Manifest({name: rows[name] for name in rows if any(rows[name]) or name == "label"}, self.root)
 
     def decode(self, path: str) -> Decoded:
         """Return the image."""
@@ -127,11 +129,26 @@ class TarShards(Source):
             places = self._places[shard]
         return Image.open(io.BytesIO(read_member(self.root / shard, places[member])), formats=FORMATS)
 
+    def _check_keys(self, keys: set[str], *, labelled: bool) -> None:
+        """Raise where no JSON file has a key of `fields`; images to predict have no labels, which is only said.
+
+        Args:
+            keys: Of all JSON files.
+            labelled: Whether any sample has a label.
+        """
+        there = f"they have {', '.join(map(repr, sorted(keys)[:_NAMED]))}" if keys else "there are none, or empty ones"
+        for ours, theirs in self.fields.items():
+            if theirs not in keys:
+                line = f"no JSON file in the shards of {self.root} has the key {theirs!r} of {ours} ({there})"
+                if ours != "label" or labelled:
+                    raise ValueError(f"{line}: correct data.source.fields, or leave {ours} out of it")
+                warnings.warn(line, stacklevel=3)
+
     def _files(self) -> list[str]:
         """Return the names of the shards relative to root, sorted.
 
         Raises:
-            ValueError: There are none, or the pattern leaves root.
+            ValueError: There are none of one of the words in braces, or the pattern leaves root.
             FileNotFoundError: One that the pattern names is not there.
         """
         found: set[str] = set()
@@ -143,9 +160,10 @@ class TarShards(Source):
                     raise FileNotFoundError(f"there is no {self.root / pattern}: correct data.source.shards")
                 found.add(pattern)
             else:
-                found |= {file.relative_to(self.root).as_posix() for file in self.root.glob(pattern)}
-        if not found:
-            raise ValueError(f"{self.root} has no files {self.shards}: correct data.source.shards")
+                files = {file.relative_to(self.root).as_posix() for file in self.root.glob(pattern)}
+                if not files:
+                    raise ValueError(f"{self.root} has no files {pattern}: correct data.source.shards")
+                found |= files
         return sorted(found)
 
 
