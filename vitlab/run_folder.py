@@ -162,9 +162,9 @@ class EpochRow(Callback):
         self._at_end = True
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Add what the epoch's training has logged."""
+        """Add what the epoch's training has logged, less what steps have logged: that has rows of its own."""
         if self._at_end:
-            figures = {key: float(value) for key, value in trainer.logged_metrics.items() if not key.startswith("val/")}
+            figures = {key: float(value) for key, value in trainer._logger_connector.metrics["log"].items()}
             checkpoint["epoch_row"] = figures | {"epoch": trainer.current_epoch, "step": trainer.global_step - 1}
 
 
