@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from vitlab.data import cache as module
-from vitlab.data.cache import build_cache, cache_folder, open_image, reserve
+from vitlab.data.cache import build_cache, cache_folder, open_image
 from vitlab.data.manifest import Manifest
+from vitlab.data.reserved import reserve
 
 COUNT = 70
 

@@ -19,9 +19,9 @@ from vitlab.audit.content import canonical, content_box, to_eight_bits, trim
 from vitlab.audit.files.text import text_marks
 from vitlab.audit.memo import Memo
 from vitlab.audit.progress import in_threads
-from vitlab.data.cache import reserve
 from vitlab.data.decode import Decoded, reason, to_pixels
 from vitlab.data.manifest import Manifest
+from vitlab.data.reserved import reserve
 
 FRAME = 96  # side in pixels of what pairs are compared on: half of a 256 px image still fills it
 _STRINGS = ("error", "file_sha", "pixel_sha", "trimmed_sha", "mode", "quantisation")

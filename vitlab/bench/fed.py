@@ -10,12 +10,10 @@ from torch.utils.data import DataLoader
 
 from vitlab.bench.conditions import Conditions
 from vitlab.bench.measure import Spent, Target
-from vitlab.bench.steps import IMAGES, Same, Supervised, backbone_of, fixed_batch, make_module
+from vitlab.bench.steps import IMAGES, Same, Supervised, backbone_of, fixed_batch, make_module, on_device
 from vitlab.bench.trainer import EpochClock, run
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import ImageFolder
-from vitlab.models.backbones import unfuse_attention
-from vitlab.precision import fastest_precision
 
 
 class Fed:
@@ -43,11 +41,9 @@ class Fed:
         self.batch_size = min(self.data.batch_size, images)
         self.batches = images // self.batch_size
         self.batch = fixed_batch(self.batch_size, size, views=1, device=conditions.device)
-        self.module = make_module(kind, backbone_of(kind, conditions.device), size, len(self.data.classes))
         self.batch = self.batch._replace(targets=self.batch.targets % len(self.data.classes))
-        precision = fastest_precision("gpu" if conditions.device == "cuda" else "cpu")
-        if conditions.device == "cpu" and "16" in precision:
-            unfuse_attention(self.module)  # as `fit` does
+        module = make_module(kind, backbone_of(kind, conditions.device), size, len(self.data.classes))
+        self.module = on_device(module, conditions.device)
         self.module.compile_hot(conditions.compile)
 
     def ours(self) -> Spent:

@@ -5,7 +5,7 @@ Shapes: B images, C = 1 channel, H = W = size pixels, K classes; two views (2, B
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from vitlab.models.simclr import SimCLR
 from vitlab.precision import fastest_precision
 
 CLASSES = 4
+Model = TypeVar("Model", bound=nn.Module)
 Supervised = Literal["cnn", "vit"]
 Kind = Literal["cnn", "vit", "simclr", "mae"]
 SUPERVISED: tuple[Supervised, ...] = ("cnn", "vit")
@@ -81,10 +82,8 @@ class Step:
             self.target = Target(1 / _RATE[kind], "ours", f">= {_RATE[kind]:,} images/s")
         self.backbone, self.batch_size = backbone_of(kind, device), IMAGES[device][kind]
         self.batch = fixed_batch(self.batch_size, size, views=2 if kind == "simclr" else 1, device=device)
-        self.module = make_module(kind, self.backbone, size).to(device)
+        self.module = on_device(make_module(kind, self.backbone, size), device)
         self.precision = fastest_precision("gpu" if device == "cuda" else "cpu")
-        if device == "cpu" and "16" in self.precision:
-            unfuse_attention(self.module)  # as `fit` does
         self.supervised = self._reference()
         # what `fit` does to a classifier is done to the reference as well where only the method is to differ
         self.fast = kind in ("simclr", "mae")
@@ -101,8 +100,7 @@ class Step:
         settings = {**settings, **({"img_size": self.size} if vit else {})}
         model = plain.classifier(name, settings, CLASSES).to(self.conditions.device)
         if self.kind in ("simclr", "mae"):
-            if self.conditions.device == "cpu" and "16" in self.precision:
-                unfuse_attention(model)
+            model = on_device(model, self.conditions.device)
             return model.to(memory_format=torch.channels_last) if self.kind == "simclr" else model
         ours: Any = self.module
         head = "fc" if self.kind == "cnn" else "head"
@@ -172,6 +170,13 @@ def make_module(kind: Kind, backbone: str, size: int, classes: int = CLASSES) ->
     }  # fmt: skip
     optim = OptimConfig(lr=1e-3, warmup_epochs=0)
     return makers[kind](num_classes=classes, image_size=size, channels=1, optim=optim, backbone=backbone)
+
+
+def on_device(model: Model, device: str) -> Model:
+    """Return a model on a device, with the attention that `fit` gives it there."""
+    if device == "cpu" and "16" in fastest_precision("cpu"):
+        unfuse_attention(model)
+    return model.to(device)
 
 
 def forward_loss(module: Any, batch: Batch) -> Tensor:

@@ -29,7 +29,7 @@ from vitlab.data.manifest import Manifest
 from vitlab.data.reserved import reserve
 from vitlab.data.shards import Shards, build_shards, rows_of_a_shard
 
-__all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "reserve", "to_uint8"]
+__all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "to_uint8"]
 VERSION = 1  # part of the key: raise it whenever a pixel changes
 _HINT = "free some, or set VITLAB_CACHE or data.cache_dir to a folder elsewhere"
 _BLOCK = 32  # images a task: enough that handing out tasks costs nothing beside decoding

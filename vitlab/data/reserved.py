@@ -25,10 +25,10 @@ def reserve(path: Path, shape: tuple[int, ...], hint: str = "free some, or set V
     Raises:
         OSError: The disk is full or not writable.
     """
-    place = path.parent.parent  # path.parent has a temporary name
+    needed, place = int(np.prod(shape, dtype=np.int64)), path.parent.parent  # path.parent has a temporary name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        check_space(path.parent, int(np.prod(shape, dtype=np.int64)), hint, place)
+        check_space(path.parent, needed, hint, place)
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         with path.open("r+b") as file:
             _fallocate(file.fileno())
@@ -36,7 +36,7 @@ def reserve(path: Path, shape: tuple[int, ...], hint: str = "free some, or set V
         if error.errno is None:  # it is a line already
             raise
         if error.errno == errno.ENOSPC:
-            raise _full(int(np.prod(shape, dtype=np.int64)), place, hint) from None
+            raise _full(needed, place, hint) from None
         raise OSError(f"cannot write decoded images to {place} ({error.strerror}): {hint}") from None
     return array
 
