@@ -14,13 +14,14 @@ REPO = Path(__file__).parents[1]
 ARROWS = {
     "": [],
     "__main__": ["cli"],
-    "cli": ["config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks", "study",
-            "evaluate", "explain", "report", "bench", "predict"],
+    "cli": ["collector", "config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks",
+            "study", "evaluate", "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
                       "allocator", "devices", "evaluate", "extra_outputs", "stops"],
     "devices": ["checkpoint", "checkpoint_io", "models"],
     "checkpoint_io": [],
     "allocator": [],
+    "collector": [],
     "stops": [],
     "extra_outputs": ["data.corruptions", "evaluate"],
     "preflight": ["checkpoint", "devices", "mistakes", "monitored", "precision", "models", "data"],
@@ -36,7 +37,8 @@ ARROWS = {
     "yaml_text": [],
     "lock": [],
     "shipped": [],
-    "cost": [],
+    "cost": ["memory"],
+    "memory": [],
     "mistakes": [],
     "callbacks": ["cost", "models.backbones", "evaluate", "explain"],
     "models": ["models.base", "models.backbones", "models.optim"],
@@ -74,6 +76,7 @@ ARROWS = {
     "study": ["study", "evaluate", "report", "lock", "shipped"],
     "study.images": ["study", "data.manifest", "data.sources", "data.splits", "mistakes"],  # which images a job sees
     "study.build": ["study", "shipped", "lightning_cli", "models.backbones"],
+    "study.__main__": ["study.worker", "collector"],
     "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
     "explain": ["checkpoint", "explain", "data", "evaluate", "lock", "mistakes", "models", "report"],
@@ -81,15 +84,15 @@ ARROWS = {
     "predict": ["checkpoint", "predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
     # it measures what a user runs: `fit` whole, its parts, and the files that `compare` reads
-    "bench": ["bench", "allocator", "models", "data", "evaluate", "lightning_cli", "mistakes", "precision", "report",
-              "shipped"],
+    "bench": ["bench", "allocator", "models", "data", "evaluate", "lightning_cli", "memory", "mistakes", "precision",
+              "report", "shipped"],
 }
 # What everyone may take from vitlab itself.
 ROOT = ["__version__", "atomic", "csv_text", "npz", "spreadsheet", "yaml_text"]
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
-LIGHT = ("", "__main__", "cli", "config_files", "atomic", "csv_text", "npz", "yaml_text", "lock", "shipped",
-         "evaluate", "report", "study.command", "study.plan", "data.manifest", "data.csv_file",
+LIGHT = ("", "__main__", "cli", "collector", "config_files", "atomic", "csv_text", "npz", "yaml_text", "lock",
+         "shipped", "evaluate", "report", "study.command", "study.plan", "data.manifest", "data.csv_file",
          "data.patients")  # fmt: skip
 
 

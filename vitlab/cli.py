@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vitlab import __version__
+from vitlab.collector import paused
 from vitlab.config_files import check_kinds, find_configs
 from vitlab.shipped import configs_folder
 
@@ -49,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         nearest = difflib.get_close_matches(verb, VERBS, n=1)
         return _complain("", f"unknown verb '{verb}'{_or(nearest)}; the verbs are {', '.join(VERBS)}")
     try:
-        return _runner(verb, rest)()
+        with paused():
+            run = _runner(verb, rest)
+        return run()
     except KeyboardInterrupt:
         return 130
     except SystemExit as exit_:

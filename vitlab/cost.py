@@ -1,8 +1,6 @@
 """What a run costs: seconds, images, memory, floating-point operations, and on which device."""
 
 import os
-import resource
-import sys
 import time
 from typing import Any
 
@@ -10,6 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from vitlab.memory import peak_bytes
 
 
 class CostMonitor(Callback):
@@ -76,21 +76,13 @@ class CostMonitor(Callback):
             "images_seen": self.images_seen,
             "wall_seconds": round(self.wall_seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
-            "peak_memory_bytes": self.peak_memory_bytes(trainer.strategy.root_device),
+            "peak_memory_bytes": peak_bytes(trainer.strategy.root_device),
         }
 
     @property
     def images_per_second(self) -> float:
         """Training images a second over all devices, validation left out."""
         return self.images_seen / self.training_seconds if self.training_seconds else 0.0
-
-    @staticmethod
-    def peak_memory_bytes(device: torch.device) -> int:
-        """Return the peak of allocated device memory, or of the process on a CPU."""
-        if device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(device))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes
 
 
 @torch.no_grad()

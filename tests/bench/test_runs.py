@@ -1,11 +1,15 @@
 import pytest
+import torch
 import yaml
 
+from vitlab.bench.conditions import image_folder as folder_of
 from vitlab.bench.files import AuditImages, Cache, Compare, write_runs
 from vitlab.bench.peak import peak, shares_of_peak
 from vitlab.bench.plain_loop import DECAY, RECIPES, SMOOTHING
-from vitlab.bench.runs import Epoch, Overhead, breakdown
+from vitlab.bench.runs import Epoch, Memory, Overhead, breakdown
 from vitlab.bench.stages import STAGES, StageProfiler
+from vitlab.data.sources import ImageFolder
+from vitlab.memory import peak_bytes
 from vitlab.shipped import configs_folder
 
 
@@ -78,7 +82,7 @@ def test_the_overhead_is_of_the_run_that_was_timed(conditions, monkeypatch):
 
 def test_both_caches_hold_every_image(conditions):
     row = Cache(conditions, 32)
-    assert row.ours().count == row.plain().count == 48
+    assert row.ours().count == row.plain().count == 28
 
 
 def test_compare_and_the_script_read_the_same_runs(conditions):
@@ -91,7 +95,7 @@ def test_compare_and_the_script_read_the_same_runs(conditions):
 
 def test_audit_sees_all_images(conditions):
     row = AuditImages(conditions)
-    assert row.count == 48 and row.plain().count == 48
+    assert row.count == 28 and row.plain().count == 28
 
 
 def test_the_share_of_the_peak_is_operations_over_the_peak():
@@ -101,3 +105,19 @@ def test_the_share_of_the_peak_is_operations_over_the_peak():
     shares = shares_of_peak([row], {"flops_per_second": 1000.0, "data_sheet": 2000.0})
     assert shares["step"]["measured"] == pytest.approx(0.5) and shares["step"]["data_sheet"] == pytest.approx(0.25)
     assert peak("cpu", "32-true")["flops_per_second"] > 1e8
+
+
+def test_the_splits_keep_their_proportions(image_folder):
+    """A smaller data set has as few images to validate on as the one that it is of."""
+    source = ImageFolder(str(image_folder))
+    for most, expected in ((10, (10, 4, 4)), (1000, (40, 16, 16))):
+        with folder_of(source, splits=source.manifest(), most=most) as (images, _):
+            assert tuple(len([*(images / split).rglob("*.png")]) for split in ("train", "val", "test")) == expected
+
+
+def test_memory_is_each_process_s_own(conditions):
+    """What the bench itself has held before is in neither figure."""
+    large = torch.ones(2**30, dtype=torch.uint8)
+    row = Memory(conditions, 32)
+    ours, plain = row.ours().amount, row.plain().amount
+    assert ours != plain and max(ours, plain) < peak_bytes(torch.device("cpu")) and len(large)

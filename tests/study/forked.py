@@ -32,7 +32,7 @@ class Nursery:
 
     def popen(self, command, *, stdin, stdout, text, env, start_new_session):
         """Return a worker, as `subprocess.Popen` does."""
-        assert command[1:] == ["-m", "vitlab.study.worker"] and stdin == stdout == subprocess.PIPE
+        assert command[1:] == ["-m", "vitlab.study"] and stdin == stdout == subprocess.PIPE
         assert text and start_new_session
         if self.process is None:
             self._start()

@@ -75,7 +75,7 @@ def _settings(args: list[str]) -> Any:
                         help="rows or patterns such as 'step-*', several as [a,b] or a,b; none is all")  # fmt: skip
     parser.add_argument("--size", type=list[int] | int, default=[64, 224], help="sides of the images in pixels")
     parser.add_argument("--repeats", type=int, default=5, help="pairs a row")
-    parser.add_argument("--images", type=int, default=480, help="most images of each split")
+    parser.add_argument("--images", type=int, default=480, help="most training images; others in proportion")
     parser.add_argument("--steps", type=int, default=8, help="training steps a sample")
     parser.add_argument("--epochs", type=int, default=8, help="epochs of the supervised runs that are compared")
     parser.add_argument("--seconds", type=float, default=1.0, help="least length of a sample of an input pipeline")

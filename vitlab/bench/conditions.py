@@ -77,7 +77,7 @@ def image_folder(source: Source, *, splits: Manifest, most: int) -> Iterator[tup
     Args:
         source: Where the images come from.
         splits: Its manifest with splits.
-        most: Images of each split, spread over it evenly.
+        most: Training images, spread over the split evenly; of the others as large a share.
 
     Yields:
         The folder of the images and one to work in; both are removed at the end.
@@ -88,11 +88,13 @@ def image_folder(source: Source, *, splits: Manifest, most: int) -> Iterator[tup
     with tempfile.TemporaryDirectory(prefix="vitlab-bench-") as temporary:
         images, work = Path(temporary, "images"), Path(temporary, "work")
         work.mkdir()
-        for split in SPLITS:
-            rows = np.flatnonzero((splits.split == split) & (splits.label != ""))
+        found = {split: np.flatnonzero((splits.split == split) & (splits.label != "")) for split in SPLITS}
+        for split, rows in found.items():
             if not len(rows):
                 raise ValueError(f"the {split} split has no images, and bench needs all three: see configs/data")
-            for row in rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]:
+        share = min(1.0, most / len(found["train"]))
+        for split, rows in found.items():
+            for row in rows[np.linspace(0, len(rows) - 1, max(1, round(share * len(rows)))).astype(int)]:
                 _place(source, str(splits.path[row]), images / split / _folder(splits, row) / f"{row:07d}")
         yield images, work
 

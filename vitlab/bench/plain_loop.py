@@ -6,7 +6,6 @@ Shapes: B images, C = 1 channel, H = W = size pixels, K classes.
 """
 
 import math
-import resource
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from vitlab.bench import plain
 from vitlab.bench.conditions import Conditions
+from vitlab.memory import peak_bytes
 from vitlab.models.backbones import PRESETS
 
 # As configs/cnn.yaml and vit.yaml have them; tests/bench/test_runs.py compares.
@@ -106,4 +106,4 @@ if __name__ == "__main__":
     threads = torch.get_num_threads()
     folder = Path(out)
     train(Conditions(Path(images), folder, device, threads, epochs=int(epochs)), "cnn", int(size), folder)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    print(peak_bytes(torch.device(device)))

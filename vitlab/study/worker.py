@@ -1,4 +1,4 @@
-"""`python -m vitlab.study.worker`: imports torch once and runs one job after another, as `fit` would.
+"""`python -m vitlab.study`, a worker: imports torch once and runs one job after another, as `fit` would.
 
 Orders come as JSON lines on standard input, answers leave as JSON lines on standard output. What a run prints goes to
 `train.log` in its folder. When the study is gone, standard input ends, and so does the worker, at once: the run goes on
@@ -211,7 +211,3 @@ def _line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     message = " ".join(" ".join(lines).split()) if isinstance(error, ValueError) else (lines or [""])[-1]
     return message if isinstance(error, ValueError | OSError) and message else f"{type(error).__name__}: {message}"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

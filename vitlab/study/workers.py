@@ -57,7 +57,7 @@ class Worker:
         paths = [here, *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vitlab.study.worker"],
+            [sys.executable, "-m", "vitlab.study"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
