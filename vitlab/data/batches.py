@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from vitlab.data import shuffle
 from vitlab.data.cache import ImageCache
+from vitlab.data.shards import CachedPixels
 
 _LOOKED_AT = 2**30  # bytes of very many images that mean and standard deviation are taken from
 
@@ -99,7 +100,7 @@ class BatchSampler(Sampler[np.ndarray]):
             yield block[self.rank * size : (self.rank + 1) * size]
 
 
-def mean_and_std(images: np.ndarray, rows: np.ndarray) -> tuple[list[float], list[float]]:
+def mean_and_std(images: CachedPixels, rows: np.ndarray) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of pixels in [0, 1], one figure a channel.
 
     Args:

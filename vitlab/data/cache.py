@@ -27,7 +27,7 @@ from tqdm import tqdm
 from vitlab.data.decode import Decoded, open_image, reason, to_uint8
 from vitlab.data.manifest import Manifest
 from vitlab.data.reserved import reserve
-from vitlab.data.shards import Shards, build_shards, rows_of_a_shard
+from vitlab.data.shards import CachedPixels, Shards, build_shards, rows_of_a_shard
 
 __all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "to_uint8"]
 VERSION = 1  # part of the key: raise it whenever a pixel changes
@@ -48,7 +48,7 @@ class ImageCache:
         folder: Where the cache lies; delete it to decode again.
     """
 
-    images: NDArray[np.uint8]
+    images: CachedPixels
     ok: NDArray[np.bool_]
     failures: list[tuple[str, str]]
     folder: Path
@@ -174,7 +174,7 @@ def _open(folder: Path, shape: tuple[int, ...], manifest: Manifest) -> ImageCach
     try:
         facts = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
         listed, rows = [(int(row), str(why)) for row, why in facts["failures"]], facts.get("shard_rows")
-        images: Any
+        images: CachedPixels
         if rows:
             images = Shards(folder, shape, rows)
             images.check()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vitlab.data.batches import Batch
+from vitlab.data.shards import CachedPixels
 
 _PIECE = 2**26  # bytes copied at a time: no second copy of the images in the machine's memory
 
@@ -29,7 +30,7 @@ class Residency:
         self._there: Tensor | None = None
         self._place: torch.device | None = None
 
-    def images(self, images: NDArray[np.uint8], device: torch.device) -> Tensor | None:
+    def images(self, images: CachedPixels, device: torch.device) -> Tensor | None:
         """Return images (N, C, H, W), uint8, on a GPU where they fit; None on a CPU, which maps the cache."""
         if device.type != "cuda" or not self.share:
             return None
@@ -40,7 +41,7 @@ class Residency:
         return self._there
 
 
-def to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+def to_device(images: CachedPixels, device: torch.device) -> Tensor:
     """Copy images (N, C, H, W) to a device piece by piece, uint8."""
     copied = torch.empty(images.shape, dtype=torch.uint8, device=device)
     step = max(1, _PIECE // max(1, images[0].nbytes))

@@ -94,6 +94,9 @@ class Shards:
         return shard
 
 
+CachedPixels = NDArray[np.uint8] | Shards  # uint8 (N, C, H, W): one file, or files of a bounded size
+
+
 def rows_of_a_shard(shape: tuple[int, ...]) -> int:
     """Return how many images a shard has, 0 where all images are one file.
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vitlab.data.shards import CachedPixels
 from vitlab.explain.cases.looking import Looks
 from vitlab.explain.cases.selection import Case, CaseList
 from vitlab.explain.page.pictures import Rgb, draw_image, picture_side
@@ -40,7 +41,7 @@ class Shown:
     cases: Sequence[Case]
     lists: Sequence[CaseList]
     looks: Mapping[str, Looks]
-    images: NDArray[np.uint8] = field(repr=False)
+    images: CachedPixels = field(repr=False)
     masks: Mapping[int, NDArray[np.bool_]] = field(repr=False)
     paths: NDArray[np.object_] = field(repr=False)
     groups: Mapping[str, Mapping[int, str]] = field(repr=False)
