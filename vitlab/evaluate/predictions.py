@@ -2,7 +2,6 @@
 
 import csv
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vitlab.atomic import replacing
 from vitlab.csv_text import cut_rows, plain_cells, read_text_columns, row_writer
+from vitlab.evaluate.decimals import parse_decimals
 
 SPLITS = ("train", "val", "test")  # or "": an image that this run left unused
 COLUMNS = ("split", "index", "path", "patient_id", "label")
@@ -190,7 +190,7 @@ def _read_plain(data: bytes) -> Predictions | None:
     if not all(numeric[width:]) or len(set(header)) != len(header) or not set(COLUMNS).issubset(header[:width]):
         return None
     text, numbers = cut_rows(data, ends, width)
-    if (values := _floats(numbers)) is None or len(values) != (len(ends) - 1) * (len(header) - width):
+    if (values := parse_decimals(numbers)) is None or len(values) != (len(ends) - 1) * (len(header) - width):
         return None
     images = _images if len(text) <= LARGEST_KEPT else _images.__wrapped__
     return images(tuple(header), width, text).with_probs(values.reshape(len(ends) - 1, -1))
@@ -227,13 +227,3 @@ def _objects(values: list[str]) -> NDArray[np.object_]:
     found = np.empty(len(values), dtype=object)
     found[:] = values
     return found
-
-
-def _floats(text: bytes) -> NDArray[np.float64] | None:
-    """Read numbers with a comma behind each; None where one of them is none, for Python to say which."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:  # numpy's parser gives the very numbers that Python's gives, in a third of the time
-            return np.fromstring(text[:-1], np.float64, sep=",")
-        except (DeprecationWarning, ValueError):
-            return None

@@ -206,8 +206,8 @@ def score_edges(
         values = np.unique(score)
         if len(values) > bins:
             shares = np.linspace(0, 1, bins // 2 + 1)[1:]
-            parts = [part for part in (score[targets == c], score[targets != c]) if len(part)]
-            values = np.unique([np.quantile(part, shares, method="lower") for part in parts])
+            parts = [np.sort(part) for part in (score[targets == c], score[targets != c]) if len(part)]
+            values = np.unique([part[np.floor((len(part) - 1) * shares).astype(np.int64)] for part in parts])
         found.append(values[:-1])
     return found
 
