@@ -146,7 +146,7 @@ def scores(
     with threadpool_limits(1, user_api="blas"):
         for together in components(splits):
             for split, drawn in zip(together, resampling.patients(together), strict=True):
-                weights = None if drawn is None else drawn.astype(np.float64)
+                weights = None if drawn is None else drawn.astype(np.float64, order="F")  # a patient at a time
                 for run, probs in zip(split.runs, split.probs, strict=True):
                     values[run], draws[run] = _score(split, probs, weights, metrics, resampling.resamples)
     stacked = [{name: np.stack([of[name] for of in table]) for name in metrics} for table in (values, draws)]

@@ -38,7 +38,7 @@ class Tally:
 
     Args:
         sums: (P, K * K + 2 + E) confusion counts (truth, prediction), log losses, Brier scores, and correct minus
-            confidence per bin of confidence; (P, K * K) where nobody asked for more than the counts.
+            confidence per bin of confidence; without the bins, or the counts alone, where nobody asked for more.
         ranks: for each true class, the rows of the patients who have it and their (rows, K * Q) counts of units per
             class score and bin; empty where nobody asked for a ranking.
         k: classes.
@@ -122,14 +122,15 @@ def tally(
         edges: of the bins of each class score, from `score_edges`; those of the scores themselves without them.
     """
     k, n = probs.shape[1], len(targets)
-    predicted, summed = probs.argmax(1), not BEYOND_COUNTS.isdisjoint(names)
-    columns = k * k + (2 + ECE_BINS if summed else 0)
+    predicted = probs.argmax(1)
+    columns = k * k + (2 + ECE_BINS if "ece" in names else 0 if BEYOND_COUNTS.isdisjoint(names) else 2)
     flat = np.bincount(patient * columns + targets * k + predicted, minlength=patients * columns).astype(np.float64)
     sums = flat.reshape(patients, columns)
-    if summed:
-        confidence = probs.max(1)
+    if columns > k * k:
         sums[:, k * k] = np.bincount(patient, log_losses(probs, targets), patients)
         sums[:, k * k + 1] = np.bincount(patient, brier_scores(probs, targets), patients)
+    if "ece" in names:
+        confidence = probs.max(1)
         # The bins of metrics.calibration_error: of equal mass, in the order of confidence.
         bin_of = np.empty(n, np.int64)
         order = np.argsort(confidence, kind="stable")
@@ -152,6 +153,7 @@ def from_sums(totals: NDArray[np.float64], k: int, names: Sequence[str]) -> Figu
     if not BEYOND_COUNTS.isdisjoint(names):
         n = confusion.sum((1, 2))
         found["loss"], found["brier"] = totals[:, k * k] / n, totals[:, k * k + 1] / n
+    if "ece" in names:
         found["ece"] = np.abs(totals[:, k * k + 2 :]).sum(1) / n
     return found | (class_metrics(confusion) if not set(CLASS_METRICS).isdisjoint(names) else {})
 
