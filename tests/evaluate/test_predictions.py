@@ -108,10 +108,10 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_hundred_thousand_images_take_seconds(tmp_path):
     table = example(100_000, classes=["a", "b", "c", "d"])
-    start = time.perf_counter()
+    start = time.process_time()
     write_predictions(tmp_path / "p.csv", **table)
     assert len(read_predictions(tmp_path / "p.csv")) == 100_000
-    assert time.perf_counter() - start < 10  # 1 s on a quiet machine
+    assert time.process_time() - start < 10  # 1 s on a quiet machine
 
 
 def plain(seed=0):
