@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from vitlab.csv_text import read_text_columns, row_writer
+from vitlab.csv_text import cut_rows, plain_cells, read_text_columns, row_writer
 
 CELLS = [
     "",
@@ -60,10 +60,18 @@ def test_any_bytes_are_read_as_csv_reads_them(tmp_path):
         with (tmp_path / "t.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             header, *rows = list(csv.reader(file)) or [[]]
         if all(len(row) == len(header) for row in rows) and header:
-            tables += bool(rows)
             found, columns = read_text_columns(tmp_path / "t.csv")
             assert (found, list(map(list, zip(*columns, strict=True)))) == (header, rows), data
+            if (ends := plain_cells(data)) is not None and rows:
+                tables += 1
+                column = rng.randint(1, len(header) - 1)
+                parts = (part.decode("utf-8", "surrogateescape") for part in cut_rows(data, ends, column))
+                left, right = ([c for row in rows for c in row[:column]], [c for row in rows for c in row[column:]])
+                assert [part[:-1].split(",") for part in parts] == [left, right], data
         elif header:
+            assert plain_cells(data) is None, data
             with pytest.raises(ValueError, match="cells where the header has"):
                 read_text_columns(tmp_path / "t.csv")
+        else:
+            assert plain_cells(data) is None
     assert tables > 100

@@ -3,6 +3,7 @@ import statistics
 import pytest
 
 from vitlab.report.formats import render, render_brief
+from vitlab.report.labels import efficiencies
 from vitlab.report.rows import Stat
 from vitlab.report.runs import read_run
 from vitlab.report.summary import build_tables
@@ -134,6 +135,21 @@ def test_what_text_shows_is_the_same_without_the_rest(make_scored):
     for form in ("terminal", "markdown", "latex"):
         assert render(shown, form) == render(whole, form)
     assert render_brief(shown, "markdown") == render_brief(whole, "markdown")
-    assert len(whole[0].pairs) == 3 * len(shown[0].pairs) > 0
+    assert len(whole[0].pairs) == 3 * 2 * len(shown[0].pairs) > 0  # metrics and levels
     told = [tables[0].rows[0].stat("slice", "test", "mcc").n_runs for tables in (whole, shown)]
     assert told[0] == told[1]  # from results.json, for what notes say of runs that lack a metric
+
+
+def test_shares_of_the_labels_are_told_alike_where_one_table_knows_its_patients(make_scored):
+    """By patient in one, by image in both together: what is told beside other tables is tested too."""
+    test = [0.9] * 30 + [0.3] * 10
+    folders = [
+        make_scored(approach, label_fraction=share, root=f"logs{share}", per_patient=each, test=test[cut:] + test[:cut])
+        for share, each in ((0.1, 4), (1.0, 1))
+        for cut, approach in enumerate(("cnn", "cnn_simclr"))
+    ]
+    runs = [read_run(folder) for folder in folders]
+    whole, shown = (build_tables(runs, resamples=300, every=every) for every in (True, False))
+    assert sorted(table.level for table in shown) == ["patient", "slice"]
+    assert render(shown, "terminal") == render(whole, "terminal")
+    assert [len(found.shares) for found in efficiencies(shown)] == [2]

@@ -145,7 +145,8 @@ def scores(
     # Thousands of small products: more than one thread each only wait for each other.
     with threadpool_limits(1, user_api="blas"):
         for together in components(splits):
-            for split, weights in zip(together, resampling.patients(together), strict=True):
+            for split, drawn in zip(together, resampling.patients(together), strict=True):
+                weights = None if drawn is None else drawn.astype(np.float64, order="F")  # a patient at a time
                 for run, probs in zip(split.runs, split.probs, strict=True):
                     values[run], draws[run] = _score(split, probs, weights, metrics, resampling.resamples)
     stacked = [{name: np.stack([of[name] for of in table]) for name in metrics} for table in (values, draws)]
@@ -155,7 +156,7 @@ def scores(
 def _score(
     split: Split,
     probs: NDArray[np.float64],
-    weights: NDArray[np.float32] | None,
+    weights: NDArray[np.float64] | None,
     metrics: Sequence[str],
     resamples: int,
 ) -> tuple[Figures, Figures]:

@@ -15,15 +15,13 @@ class PatientPairs:
     """Pairs of a unit of a class and a unit of another, by the patients of the two.
 
     Attributes:
-        won: (K, P, P) pairs that the class's score ranks rightly, ties half (Mann and Whitney 1947): the class's unit
-            is the row's patient's.
-        positive: (P, K) units of the class.
-        negative: (P, K) units of the others.
+        won: For each class its patients (P',), the patients of other classes (P",), and (P', P") the pairs of these
+            that the class's score ranks rightly, ties half (Mann and Whitney 1947).
+        units: (P, 2 * K) units of each class, then units of all others.
     """
 
-    won: NDArray[np.float64]
-    positive: NDArray[np.float64]
-    negative: NDArray[np.float64]
+    won: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]
+    units: NDArray[np.float64]
 
     @classmethod
     def of(cls, ranks: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]], patients: int) -> "PatientPairs":
@@ -34,23 +32,27 @@ class PatientPairs:
             patients: P.
         """
         k = len(ranks)
-        won, positive, negative = np.zeros((k, patients, patients)), np.zeros((patients, k)), np.zeros((patients, k))
+        won, units = [], np.zeros((patients, 2, k))
         for c in range(k):
             own, others = np.zeros((2, patients, ranks[0][1].shape[1] // k))
             for true, (rows, bins) in enumerate(ranks):
-                np.add.at(own if true == c else others, rows, bins.reshape(len(rows), k, -1)[:, c])
-            won[c] = own @ (others.cumsum(1) - others / 2).T
-            positive[:, c], negative[:, c] = own.sum(1), others.sum(1)
-        return cls(won, positive, negative)
+                (own if true == c else others)[rows] += bins.reshape(len(rows), k, -1)[:, c]
+            units[:, 0, c], units[:, 1, c] = own.sum(1), others.sum(1)
+            mine, theirs = (np.flatnonzero(units[:, side, c]) for side in (0, 1))
+            below = others[theirs].cumsum(1) - others[theirs] / 2
+            won.append((mine, theirs, own[mine] @ below.T))
+        return cls(won, units.reshape(patients, 2 * k))
 
     def auroc(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the mean AUROC of the classes that are there, one against the rest: (B, P) -> (B,); nan for one class.
 
         Whole weights give the figures of `tally.from_ranks` to the digit: all sums are whole numbers and halves.
         """
-        n_positive, n_negative = weights @ self.positive, weights @ self.negative
-        there = (n_positive > 0) & (n_negative > 0)
-        won = np.stack([((weights @ of_class) * weights).sum(1) for of_class in self.won], axis=1)
-        values = np.where(there, won / np.where(there, n_positive * n_negative, 1), 0)
-        found: NDArray[np.float64] = values.sum(1) / np.where(there.any(1), there.sum(1), np.nan)
+        drawn = np.ascontiguousarray(weights.T)  # patient by patient in memory, so that some of them are a few rows
+        counts = self.units.T @ drawn
+        n_pairs = counts[: len(self.won)] * counts[len(self.won) :]
+        there = n_pairs > 0
+        won = [((pairs @ drawn[theirs]) * drawn[mine]).sum(0) for mine, theirs, pairs in self.won]
+        values = np.where(there, np.stack(won) / np.where(there, n_pairs, 1), 0)
+        found: NDArray[np.float64] = values.sum(0) / np.where(there.any(0), there.sum(0), np.nan)
         return found

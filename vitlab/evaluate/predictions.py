@@ -2,10 +2,9 @@
 
 import csv
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitlab.atomic import replacing
-from vitlab.csv_text import read_text_columns, row_writer
+from vitlab.csv_text import cut_rows, plain_cells, read_text_columns, row_writer
+from vitlab.evaluate.decimals import parse_decimals
 
 SPLITS = ("train", "val", "test")  # or "": an image that this run left unused
 COLUMNS = ("split", "index", "path", "patient_id", "label")
 PREFIX = "prob_"
+LARGEST_KEPT = 2**22  # bytes of names that are kept to be compared with those of the next file
 SUM_TOLERANCE = 1e-2  # hand-written files round probabilities to two or three digits
 
 
@@ -71,6 +72,13 @@ class Predictions:
         columns = {name: getattr(self, name)[rows] for name in (*COLUMNS, "probs")}
         return Predictions(classes=self.classes, **columns)
 
+    def with_probs(self, probs: NDArray[np.floating[Any]]) -> "Predictions":
+        """Return the same images, whose columns are shared and not checked again, with other probabilities."""
+        found = object.__new__(Predictions)
+        found.__dict__.update(self.__dict__ | {"probs": probs})
+        found._check_probs()
+        return found
+
     def _check(self) -> None:
         n, k = len(self.index), len(self.classes)
         if not n or not k:
@@ -89,6 +97,10 @@ class Predictions:
         if order[0] < 0 or (order[1:] == order[:-1]).any():
             wrong = order[0] if order[0] < 0 else order[1:][order[1:] == order[:-1]][0]
             raise ValueError(f"index {wrong} is negative or there twice: each image has one row")
+        self._check_probs()
+
+    def _check_probs(self) -> None:
+        assert self.probs.shape == (len(self.index), len(self.classes)), self.probs.shape
         with np.errstate(invalid="ignore"):
             sums = np.abs(self.probs.sum(1, dtype=np.float64) - 1) <= SUM_TOLERANCE
             fine = sums & (self.probs >= 0).all(1) & (self.probs <= 1 + SUM_TOLERANCE).all(1)
@@ -152,6 +164,8 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no predictions at {path}: `fit` writes this file when the run is finished")
     try:
+        if (found := _read_plain(Path(path).read_bytes())) is not None:
+            return found
         header, columns = read_text_columns(Path(path))
         missing = [name for name in COLUMNS if name not in header]
         if missing or len(set(header)) != len(header):
@@ -160,14 +174,47 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
         if not classes:
             raise ValueError(f"there is no {PREFIX}<class> column")
         cells = dict(zip(header, columns, strict=True))
-        return Predictions(
-            classes=[name.removeprefix(PREFIX) for name in classes],
-            probs=_numbers([cells[name] for name in classes], np.dtype(np.float64)).T,
-            index=_numbers([cells["index"]], np.dtype(np.int64))[0],
-            **{name: _objects(cells[name]) for name in ("label", "split", "path", "patient_id")},
-        )
+        probs = np.array([list(map(float, cells[name])) for name in classes], np.float64)
+        return _predictions(classes, cells, probs.reshape(len(classes), -1).T)
     except (ValueError, OverflowError, csv.Error) as error:
         raise ValueError(f"{path} is not a predictions file: {error}") from None
+
+
+def _read_plain(data: bytes) -> Predictions | None:
+    """Read a file as `write_predictions` writes most; None where it is another, or where something is wrong with it."""
+    if (ends := plain_cells(data)) is None or len(ends) < 2:
+        return None
+    header = data[: ends[0, -1]].decode("utf-8", "surrogateescape").split(",")
+    numeric = [name.startswith(PREFIX) for name in header]
+    width = numeric.index(True) if any(numeric) else 0
+    if not all(numeric[width:]) or len(set(header)) != len(header) or not set(COLUMNS).issubset(header[:width]):
+        return None
+    text, numbers = cut_rows(data, ends, width)
+    if (values := parse_decimals(numbers)) is None or len(values) != (len(ends) - 1) * (len(header) - width):
+        return None
+    images = _images if len(text) <= LARGEST_KEPT else _images.__wrapped__
+    return images(tuple(header), width, text).with_probs(values.reshape(len(ends) - 1, -1))
+
+
+@lru_cache(maxsize=8)  # folds: the runs of one differ by their probabilities alone
+def _images(header: tuple[str, ...], width: int, text: bytes) -> Predictions:
+    """Read the columns of names, and check them once for all files that have the same; probabilities are to come."""
+    cells = text.decode("utf-8", "surrogateescape")[:-1].split(",")
+    n, k = len(cells) // width, len(header) - width
+    found = _predictions(header[width:], {header[i]: cells[i::width] for i in range(width)}, np.full((n, k), 1 / k))
+    for name in COLUMNS:
+        getattr(found, name).flags.writeable = False  # as other files share it
+    return found
+
+
+def _predictions(names: Sequence[str], cells: dict[str, list[str]], probs: NDArray[np.float64]) -> Predictions:
+    """Make predictions of the columns of probabilities, of text, and (N, K) numbers."""
+    return Predictions(
+        classes=[name.removeprefix(PREFIX) for name in names],
+        probs=probs,
+        index=np.array(list(map(int, cells["index"])), np.int64),
+        **{name: _objects(cells[name]) for name in ("label", "split", "path", "patient_id")},
+    )
 
 
 def _strings(values: Any) -> NDArray[np.object_]:
@@ -180,19 +227,3 @@ def _objects(values: list[str]) -> NDArray[np.object_]:
     found = np.empty(len(values), dtype=object)
     found[:] = values
     return found
-
-
-def _numbers(columns: list[list[str]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return columns of text as numbers, (columns, rows)."""
-    if dtype == np.float64:
-        cells = [cell for column in columns for cell in column]
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            try:  # numpy's parser gives the very numbers that Python's gives, in a third of the time
-                found = np.fromstring(",".join(cells), dtype, sep=",")
-                if len(found) == len(cells):
-                    return found.reshape(len(columns), -1)
-            except (DeprecationWarning, ValueError):
-                pass  # Python says which cell is no number
-    convert = float if dtype == np.float64 else int
-    return np.array([list(map(convert, column)) for column in columns], dtype=dtype).reshape(len(columns), -1)

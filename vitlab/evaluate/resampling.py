@@ -31,6 +31,7 @@ class Resampling:
     resamples: int = 2000
     seed: int = 0
     _patients: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
+    _runs: dict[bytes, NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
 
     def patients(self, splits: Sequence[Split]) -> list[NDArray[np.float32] | None]:
         """Draw the weight of each patient.
@@ -61,8 +62,10 @@ class Resampling:
 
     def runs(self, members: Sequence[tuple[int, int | None]]) -> NDArray[np.float64]:
         """Draw the weight of each run of a fold, less its share: (B, n), rows sum to 0."""
-        rng = self._rng(repr(members).encode())
-        return (_drawn(rng, self.resamples, len(members)) - 1) / len(members)
+        key = repr(members).encode()
+        if key not in self._runs:
+            self._runs[key] = (_drawn(self._rng(key), self.resamples, len(members)) - 1) / len(members)
+        return self._runs[key]
 
     def widening(self, freedom: int) -> NDArray[np.float64]:
         """Draw (B,) factors that make Student's t of a normal deviate."""

@@ -29,6 +29,7 @@ from vitlab.evaluate.patient_pairs import PatientPairs
 
 SCORE_BINS = 64  # a resample then differs from the plain loop by less than a tenth of the spread of resamples (tests)
 RANKING = ("auroc", "average_precision")
+BEYOND_COUNTS = {"loss", "brier", "ece"}  # metrics that need more than the confusion matrix and ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Tally:
 
     Args:
         sums: (P, K * K + 2 + E) confusion counts (truth, prediction), log losses, Brier scores, and correct minus
-            confidence per bin of confidence.
+            confidence per bin of confidence; without the bins, or the counts alone, where nobody asked for more.
         ranks: for each true class, the rows of the patients who have it and their (rows, K * Q) counts of units per
             class score and bin; empty where nobody asked for a ranking.
         k: classes.
@@ -57,7 +58,7 @@ class Tally:
         Returns:
             (B,) for each metric, (B, K) for each metric of classes; nan where there is none.
         """
-        step = chunk_of(ranked=bool(self.ranks))
+        step = chunk_of(ranked=bool(self.ranks) and not self._by_pairs(names))
         parts = [self._figures(weights[i : i + step], names) for i in range(0, len(weights), step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
@@ -121,20 +122,22 @@ def tally(
         edges: of the bins of each class score, from `score_edges`; those of the scores themselves without them.
     """
     k, n = probs.shape[1], len(targets)
-    predicted, confidence = probs.argmax(1), probs.max(1)
-    columns = k * k + 2 + ECE_BINS
-    sums = np.zeros((patients, columns))
-    flat = sums.reshape(-1)
-    flat += np.bincount(patient * columns + targets * k + predicted, minlength=flat.size)
-    sums[:, k * k] = np.bincount(patient, log_losses(probs, targets), patients)
-    sums[:, k * k + 1] = np.bincount(patient, brier_scores(probs, targets), patients)
-    # The bins of metrics.calibration_error: of equal mass, in the order of confidence.
-    bin_of = np.empty(n, np.int64)
-    order = np.argsort(confidence, kind="stable")
-    parts = np.array_split(np.arange(n), min(ECE_BINS, n))
-    bin_of[order] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    gap = (predicted == targets) - confidence
-    flat += np.bincount(patient * columns + k * k + 2 + bin_of, gap, flat.size)
+    predicted = probs.argmax(1)
+    columns = k * k + (2 + ECE_BINS if "ece" in names else 0 if BEYOND_COUNTS.isdisjoint(names) else 2)
+    flat = np.bincount(patient * columns + targets * k + predicted, minlength=patients * columns).astype(np.float64)
+    sums = flat.reshape(patients, columns)
+    if columns > k * k:
+        sums[:, k * k] = np.bincount(patient, log_losses(probs, targets), patients)
+        sums[:, k * k + 1] = np.bincount(patient, brier_scores(probs, targets), patients)
+    if "ece" in names:
+        confidence = probs.max(1)
+        # The bins of metrics.calibration_error: of equal mass, in the order of confidence.
+        bin_of = np.empty(n, np.int64)
+        order = np.argsort(confidence, kind="stable")
+        parts = np.array_split(np.arange(n), min(ECE_BINS, n))
+        bin_of[order] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        gap = (predicted == targets) - confidence
+        flat += np.bincount(patient * columns + k * k + 2 + bin_of, gap, flat.size)
     ranks = []
     if not set(RANKING).isdisjoint(names):
         scores = probs if scores is None else scores
@@ -143,13 +146,14 @@ def tally(
 
 
 def from_sums(totals: NDArray[np.float64], k: int, names: Sequence[str]) -> Figures:
-    """Compute the metrics of sums over patients, (B, K * K + 2 + E), but for those of ranks."""
+    """Compute the metrics of sums over patients, `Tally.sums` of B resamples, but for those of ranks."""
     # Resample by resample in memory: numpy is ten times as slow at sums over a last axis of few classes.
     confusion = np.ascontiguousarray(totals[:, : k * k].T).reshape(k, k, -1).transpose(2, 0, 1)
     found = confusion_metrics(confusion, names)
-    if not {"loss", "brier", "ece"}.isdisjoint(names):
+    if not BEYOND_COUNTS.isdisjoint(names):
         n = confusion.sum((1, 2))
         found["loss"], found["brier"] = totals[:, k * k] / n, totals[:, k * k + 1] / n
+    if "ece" in names:
         found["ece"] = np.abs(totals[:, k * k + 2 :]).sum(1) / n
     return found | (class_metrics(confusion) if not set(CLASS_METRICS).isdisjoint(names) else {})
 
@@ -204,8 +208,8 @@ def score_edges(
         values = np.unique(score)
         if len(values) > bins:
             shares = np.linspace(0, 1, bins // 2 + 1)[1:]
-            parts = [part for part in (score[targets == c], score[targets != c]) if len(part)]
-            values = np.unique([np.quantile(part, shares, method="lower") for part in parts])
+            parts = [np.sort(part) for part in (score[targets == c], score[targets != c]) if len(part)]
+            values = np.unique([part[np.floor((len(part) - 1) * shares).astype(np.int64)] for part in parts])
         found.append(values[:-1])
     return found
 

@@ -1,14 +1,17 @@
 """Pairs of rows: every two of a table, tested on the runs that both have."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from vitlab.evaluate.bootstrap import Estimate, estimate
 from vitlab.evaluate.paired import Pair, compare_pairs, holm
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored
 from vitlab.report.rows import Row
+from vitlab.report.side_by_side import side_by_side
 
 METRIC = "balanced_accuracy"  # that verdicts are from: a rare class counts as much as a frequent one
 PAIR_METRICS = ("balanced_accuracy", "accuracy", "auroc")
@@ -16,7 +19,10 @@ Keys = frozenset[tuple[int, int | None]]  # seed and fold
 
 
 def make_pairs(
-    rows: Sequence[Row], resampling: Resampling, metrics: Sequence[str] = PAIR_METRICS
+    rows: Sequence[Row],
+    resampling: Resampling,
+    metrics: Sequence[str] = PAIR_METRICS,
+    levels: Sequence[Level] = ("slice", "patient"),
 ) -> tuple[list[Pair], list[str]]:
     """Compare every two rows on test, at each level, by some metrics.
 
@@ -27,6 +33,7 @@ def make_pairs(
         rows: of one table.
         resampling: that their estimates were made with; there are as many exchanges in a test as resamples.
         metrics: of `PAIR_METRICS`; what a test takes is mostly AUROC.
+        levels: in the order of the pairs.
 
     Returns:
         The pairs, the later row first (a pretrained approach minus that without), with Holm's correction over the
@@ -37,11 +44,9 @@ def make_pairs(
     if any(one.leaks_beside(other) for one in known for other in known):
         notes.append("a split by image and one by patient have other test images: their difference is not paired, its "
                      "interval is of patients drawn for each by itself, and there is no p-value")  # fmt: skip
-    found: list[Pair] = []
-    levels: tuple[Level, ...] = ("slice", "patient")
+    calls: list[tuple[Any, ...]] = []
     for level in levels:
         estimates: dict[tuple[str, Keys], dict[str, Estimate]] = {}
-        pairs: list[Pair] = []
         for other, one in itertools.combinations([row for row in known if level in row.test], 2):
             keys = _keys(one) & _keys(other)
             if not keys:
@@ -55,17 +60,24 @@ def make_pairs(
                         if whole
                         else estimate(runs[row.name], resampling, level=level, metrics=metrics)
                     )
-            pairs += compare_pairs(
-                runs,
-                {row.name: estimates[row.name, keys] for row in (one, other)},
-                resampling,
-                level=level,
-                metrics=metrics,
-                permutations=resampling.resamples,
-            )
-        for metric in metrics:
-            found += _corrected([pair for pair in pairs if pair.metric == metric])
+            calls.append((runs, {row.name: estimates[row.name, keys] for row in (one, other)}, level))
+    compared = side_by_side(partial(_compared, resampling, metrics), calls)
+    found: list[Pair] = []
+    for level, metric in itertools.product(levels, metrics):
+        pairs = [pair for own in compared for pair in own if (pair.level, pair.metric) == (level, metric)]
+        found += _corrected(pairs)
     return found, notes
+
+
+def _compared(
+    resampling: Resampling,
+    metrics: Sequence[str],
+    runs: Mapping[str, Sequence[Scored]],
+    estimates: Mapping[str, Mapping[str, Estimate]],
+    level: Level,
+) -> list[Pair]:
+    """Compare two rows."""
+    return compare_pairs(runs, estimates, resampling, level=level, metrics=metrics, permutations=resampling.resamples)
 
 
 def _keys(row: Row) -> Keys:

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vitlab.evaluate.bootstrap import Estimate, scores, summary
 from vitlab.evaluate.metrics import METRICS, RANGE
-from vitlab.evaluate.predictions import SPLITS, read_predictions
+from vitlab.evaluate.predictions import COLUMNS, SPLITS, Predictions, read_predictions
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, splits_of
 from vitlab.report.runs import Run
@@ -210,6 +213,8 @@ def read_scored(runs: Sequence[Run]) -> tuple[dict[str, list[Scored]], str]:
     """
     found: dict[str, list[Scored]] = {split: [] for split in SPLITS}
     classes: list[str] = []
+    columns: Predictions | None = None
+    parts: dict[str, tuple[NDArray[np.bool_], Predictions]] = {}
     for run in runs:
         try:
             table = read_predictions(run.folder / PREDICTIONS)
@@ -219,11 +224,18 @@ def read_scored(runs: Sequence[Run]) -> tuple[dict[str, list[Scored]], str]:
             return {}, str(error)
         classes = classes or table.classes
         check_classes(runs[0].folder, classes, run.folder, table.classes)
-        for split in SPLITS:
-            rows = (table.split == split) & (table.label != "")
-            if rows.any():
-                found[split].append(Scored(run.seed, run.fold, table.where(rows)))
+        if columns is None or any(getattr(table, name) is not getattr(columns, name) for name in COLUMNS):
+            columns, parts = table, _parts(table)  # files of the same images share them
+        for split, (rows, part) in parts.items():
+            found[split].append(Scored(run.seed, run.fold, part.with_probs(table.probs[rows])))
     return {split: own for split, own in found.items() if len(own) == len(runs)}, ""
+
+
+def _parts(table: Predictions) -> dict[str, tuple[NDArray[np.bool_], Predictions]]:
+    """Return which rows are of each split and labelled, (N,), and their predictions; a split without is left out."""
+    labelled = table.label != ""
+    rows = {split: (table.split == split) & labelled for split in SPLITS}
+    return {split: (own, table.where(own)) for split, own in rows.items() if own.any()}
 
 
 def check_classes(folder: object, classes: list[str], other: object, others: list[str]) -> None:

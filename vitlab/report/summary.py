@@ -1,8 +1,8 @@
 """Runs in, tables of one row per approach out; never a mean across what must not be averaged."""
 
+import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from vitlab.evaluate.chance import Chance, chance
 from vitlab.evaluate.paired import Pair
@@ -29,7 +29,8 @@ class Table:
         manifest_sha256: of the images.
         label_fraction: of the training labels.
         rows: see `Row`.
-        pairs: every two rows on test, at each level, the later one first: see `pairs.make_pairs`.
+        pairs: every two rows on test, the later one first: see `pairs.make_pairs`; at each level, or at those that text
+            tells of.
         notes: what a reader has to know before reading the figures.
         resampling: that intervals and pairs are from; None where none were asked for.
         shuffled: whether the labels were dealt anew among the images, so that every score should be chance.
@@ -93,19 +94,22 @@ def build_tables(runs: Iterable[Run], *, resamples: int = RESAMPLES, every: bool
             key = (run.dataset, run.study, run.manifest_sha256, run.label_fraction, run.shuffle_labels)
             groups.setdefault(key, []).append(run)
     order = sorted(groups, key=lambda key: (*key[:3], -key[3], key[4]))
-    return [_table(*key, groups[key], Resampling(resamples) if resamples else None, every) for key in order]
+    resampling, wanted = Resampling(resamples) if resamples else None, EVERY if every else SHOWN
+    calls = [[(*call, resampling, wanted) for call in _members(key[0], groups[key])] for key in order]
+    flat = [call for own in calls for call in own]
+    made = iter(side_by_side(make_row, flat) if resampling else [make_row(*call) for call in flat])
+    rows = [list(itertools.islice(made, len(own))) for own in calls]
+    tables = [_table(*key, own, resampling) for key, own in zip(order, rows, strict=True)]
+    if resampling is None:
+        return tables
+    if every:
+        return [_with_pairs(table, resampling, PAIR_METRICS, ("slice", "patient")) for table in tables]
+    told = sorted({table.level for table in tables})  # one table may be put beside others
+    return [_with_pairs(table, resampling, (METRIC,), told) for table in tables]
 
 
-def _table(
-    dataset: str,
-    study: str,
-    manifest_sha256: str,
-    label_fraction: float,
-    shuffled: bool,
-    runs: list[Run],
-    resampling: Resampling | None,
-    every: bool,
-) -> Table:
+def _members(dataset: str, runs: Sequence[Run]) -> list[tuple[str, str, str, str, list[Run]]]:
+    """Sort the runs of a table into rows: approach, name, backbone, axes and runs of each, in order."""
     members: dict[tuple[str, str, str], dict[tuple[int, int | None], Run]] = {}
     for run in runs:
         row = members.setdefault((run.approach, run.axes, run.backbone), {})
@@ -117,7 +121,7 @@ def _table(
                 "remove one or name only the folders to compare"
             )
     rank = {approach: i for i, approach in enumerate(NAMES)}
-    calls: list[tuple[Any, ...]] = []
+    found = []
     for key in sorted(members, key=lambda key: (rank.get(key[0], len(rank)), key)):
         approach, axes, backbone = key
         own = [run for _, run in sorted(members[key].items(), key=lambda item: _run_order(item[0]))]
@@ -126,11 +130,21 @@ def _table(
         name = (approach if any(shown == other[0] for other in members) else shown) + (f" {axes}" if axes else "")
         if sum(other[:2] == key[:2] for other in members) > 1:
             name += f" ({backbone or 'unnamed backbone'})"
-        calls.append((approach, name, backbone, axes, own, resampling, EVERY if every else SHOWN))
-    rows: list[Row] = side_by_side(make_row, calls) if resampling else [make_row(*call) for call in calls]
+        found.append((approach, name, backbone, axes, own))
+    return found
+
+
+def _table(
+    dataset: str,
+    study: str,
+    manifest_sha256: str,
+    label_fraction: float,
+    shuffled: bool,
+    rows: list[Row],
+    resampling: Resampling | None,
+) -> Table:
+    """Put rows into a table that has no pairs yet."""
     _check_classes(rows)
-    told = PAIR_METRICS if every else (METRIC,)
-    pairs, notes = make_pairs(rows, resampling, told) if resampling else ([], [])
     tested = {row.name: row.scored["test"] for row in rows if "test" in row.scored} if shuffled else {}
     return Table(
         dataset=dataset,
@@ -138,12 +152,17 @@ def _table(
         manifest_sha256=manifest_sha256,
         label_fraction=label_fraction,
         rows=rows,
-        pairs=pairs,
-        notes=[*table_notes(rows), *notes],
+        pairs=[],
+        notes=table_notes(rows),
         resampling=resampling,
         shuffled=shuffled,
         chance=chance(tested, shuffles=resampling.resamples) if resampling and tested else None,
     )
+
+
+def _with_pairs(table: Table, resampling: Resampling, metrics: Sequence[str], levels: Sequence[Level]) -> Table:
+    pairs, notes = make_pairs(table.rows, resampling, metrics, levels)
+    return replace(table, pairs=pairs, notes=[*table.notes, *notes])
 
 
 def _check_classes(rows: Sequence[Row]) -> None:
