@@ -120,11 +120,11 @@ def _confirm(
 
     @torch.inference_mode()
     def compare(part: slice) -> None:
-        first = torch.from_numpy(images.content[source[part]].astype(np.float32))
+        first = torch.from_numpy(images.content[source[part]])
         for value in np.unique(turn[part]):
             these = torch.from_numpy(np.flatnonzero(turn[part] == value))
             first[these] = turn_images(first[these], int(value))
-        second = torch.from_numpy(images.content[copy[part]].astype(np.float32))
+        second = torch.from_numpy(images.content[copy[part]])
         scores, finest, fitted = register(first, second, torch.from_numpy(start[part]).float())
         score[part], fine[part], found[part] = scores.numpy(), finest.numpy(), fitted.numpy()
 
