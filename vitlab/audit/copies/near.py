@@ -3,6 +3,9 @@
 Rows are those of the manifest, places those among the rows that are searched.
 """
 
+import threading
+from importlib import import_module
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +52,8 @@ class NearSearch:
     """
 
     def __init__(self, images: Images, rows: Ints) -> None:
+        # Confirming needs torch, whose import takes seconds of one thread: it goes on beside the first search.
+        threading.Thread(target=import_module, args=("torch",)).start()
         self._images, self._rows = images, rows
         self._indexes = [CandidateIndex(squares, rows) for squares in (images.content, images.frames)]
         self.pairs, self._keys = no_pairs(), np.zeros(0, np.int64)  # low * R + high of places
