@@ -12,6 +12,7 @@ from vitlab import __version__
 from vitlab.audit.baselines.labels import class_balance, label_errors, patients_with_two_classes
 from vitlab.audit.baselines.shift import split_shift
 from vitlab.audit.baselines.shortcuts import find_shortcuts
+from vitlab.audit.baselines.threads import side_by_side
 from vitlab.audit.copies.pairs import KINDS, NEIGHBOUR, Pairs, across, conflicting
 from vitlab.audit.copies.search import find_pairs
 from vitlab.audit.files.check import check_files
@@ -19,7 +20,6 @@ from vitlab.audit.groups import find_groups, known_patients, patients_across, pa
 from vitlab.audit.images import Images, read_images
 from vitlab.audit.leaks import Seen, count_splits, seen_in_training
 from vitlab.audit.memo import Memo
-from vitlab.audit.progress import stage
 from vitlab.audit.run import Run
 from vitlab.audit.summary import verdict
 from vitlab.audit.worth import worth
@@ -101,8 +101,7 @@ def run_audit(
         "pairs": _count_pairs(pairs, manifest),
     }
     checks = _checks(manifest, source, images, pairs, groups, patients, memo, runs, seed)
-    for key, check in stage(checks.items(), len(checks), "shortcuts, labels, shift, files"):
-        found = check()
+    for key, found in zip(checks, side_by_side(list(checks.values()), "shortcuts, labels, shift, files"), strict=True):
         report |= found if key == "shortcuts" else {key: found}
     report["leak"] = bool(
         seen.identical.any()

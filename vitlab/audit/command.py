@@ -13,24 +13,19 @@ import numpy as np
 
 from vitlab.atomic import check_writable, replacing_all
 from vitlab.audit.checks import Audit, run_audit
+from vitlab.audit.data import UNUSED, AuditedData
 from vitlab.audit.outputs import write_changes, write_json, write_pairs, write_planted
 from vitlab.audit.repair.dropping import Conflicts, Copies
 from vitlab.audit.repair.repair import repair
 from vitlab.audit.repair.words import in_words, side_lines
 from vitlab.audit.run import read_runs
 from vitlab.audit.summary import planted_markdown, planted_text, summary, summary_markdown
-from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Csv, ImageFolder, Phantom, Source
 from vitlab.data.splits import assign_splits
 from vitlab.mistakes import one_line_parser
 from vitlab.report.insert import check_marks, insert
 
-# Settings of the data that change nothing in an audit: a configuration of `fit` may have them, the help does not.
-_UNUSED = {
-    "batch_size", "eval_batch_size", "label_fraction", "augment", "views", "num_workers", "on_error", "checkpoint",
-    "cache_dir", "image_size", "channels", "fit",
-}  # fmt: skip
 _RESULTS = ("audit.json", "pairs.csv", "audit.html")
 _OF_FILES = (Csv, ImageFolder, Phantom)  # sources whose images are files of their own
 
@@ -52,7 +47,7 @@ def main(args: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     settings = _settings(args)
-    data: ImageDataModule = settings.data
+    data: AuditedData = settings.data
     name = data.name or type(data.source).__name__
     if settings.out == "":
         raise ValueError("--out is empty: give a folder to write, or leave it out for audits/<name>")
@@ -100,9 +95,9 @@ def _settings(args: list[str]) -> Any:
         "splits, before a model is trained on them. Writes audit.json, pairs.csv and audit.html.",
     )
     parser.add_argument("--config", action="config", help="YAML file such as configs/data/cheng.yaml")
-    parser.add_class_arguments(ImageDataModule, "data")
+    parser.add_class_arguments(AuditedData, "data")
     for action in parser._actions:
-        if action.dest.startswith("data.") and action.dest.split(".")[1] in _UNUSED:
+        if action.dest.startswith("data.") and action.dest.split(".")[1] in UNUSED:
             action.help = SUPPRESS
     parser.add_argument("--out", type=str | None, default=None, help="folder to write; null is audits/<name>")
     parser.add_argument("--fail_on", "--fail-on", type=Literal["leak", "never"], default="never",
@@ -161,7 +156,7 @@ def _changes(target: Path) -> Path:
     return target.with_suffix(".changes.csv")
 
 
-def _with_splits(manifest: Manifest, data: ImageDataModule) -> tuple[Manifest, str]:
+def _with_splits(manifest: Manifest, data: AuditedData) -> tuple[Manifest, str]:
     """Return the manifest with the splits that are audited, published ones or those of `fit`, and where from."""
     fold, parts = data.split_settings["fold"], {*manifest.split} - {""}
     trains = "train" in parts or not (manifest.split == "").any()  # else fit takes what has no split
@@ -178,7 +173,7 @@ def _with_splits(manifest: Manifest, data: ImageDataModule) -> tuple[Manifest, s
     return split, "cut here, as fit does" + " from the published training split" * ("train" in parts)
 
 
-def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> list[dict[str, Any]]:
+def _plant(manifest: Manifest, data: AuditedData, each: int, out: Path) -> list[dict[str, Any]]:
     """Measure the search for copies on the user's own images."""
     from vitlab.audit.copies.recall import planted_table
 
@@ -190,7 +185,7 @@ def _plant(manifest: Manifest, data: ImageDataModule, each: int, out: Path) -> l
     return rows
 
 
-def _with_folds(published: Manifest, manifest: Manifest, data: ImageDataModule) -> Manifest:
+def _with_folds(published: Manifest, manifest: Manifest, data: AuditedData) -> Manifest:
     """Return the audited manifest with all the folds that `fit` makes, where one was asked for and it has none itself.
 
     Without them a repaired manifest would be cut into other folds, since its rows and patients are others.
@@ -208,7 +203,7 @@ def _with_folds(published: Manifest, manifest: Manifest, data: ImageDataModule) 
 
 
 def _repair(
-    manifest: Manifest, audit: Audit, data: ImageDataModule, target: Path, *, drop: Copies, conflicts: Conflicts
+    manifest: Manifest, audit: Audit, data: AuditedData, target: Path, *, drop: Copies, conflicts: Conflicts
 ) -> None:
     """Write the repaired manifest with the audited splits and the list of changes, and say how near it is to before."""
     found = repair(

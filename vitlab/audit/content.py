@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vitlab.audit.blocks import block_means
+
 _CONTENT_SIDE = 128  # pixels; the object's box needs no more
 # Seen on cheng, brain_tumor_mri and the phantom: a head's dim rim stands out by more than a tenth of its range, noise
 # and dust do not fill a thirtieth of a line.
@@ -23,8 +25,8 @@ _BRIGHT = 0.25  # of the range: brighter flat bands are padding
 def content_box(gray: NDArray[np.uint8]) -> tuple[float, float, float, float]:
     """Return where the object is: left, top, right, bottom as shares of the image (H, W); all of it where unclear."""
     step = max(1, max(gray.shape) // _CONTENT_SIDE)
-    height, width = gray.shape[0] // step, gray.shape[1] // step
-    small = gray[: height * step, : width * step].reshape(height, step, width, step).mean((1, 3), dtype=np.float32)
+    small = block_means(gray, step)
+    height, width = small.shape
     if min(small.shape) < _LEAST_SIDE:
         return 0.0, 0.0, 1.0, 1.0
     first_row, last_row, first_column, last_column = _inside_bands(small)
@@ -105,7 +107,8 @@ def trim(pixels: NDArray[Any]) -> NDArray[Any]:
             varied = np.flatnonzero((lines != lines[:, :1]).any((1, 2)))
             if not len(varied):
                 return pixels  # of one colour: nothing would be left
-            kept = slice(varied[0], varied[-1] + 1)
-            pixels = pixels[kept] if axis == 0 else pixels[:, kept]
+            if len(lines) > varied[-1] + 1 - varied[0]:  # else they stay the same array
+                kept = slice(varied[0], varied[-1] + 1)
+                pixels = pixels[kept] if axis == 0 else pixels[:, kept]
         if pixels.shape == before:
             return pixels

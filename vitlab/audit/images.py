@@ -4,7 +4,6 @@ Shapes: N images, S = FRAME pixels.
 """
 
 import hashlib
-import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -152,14 +151,16 @@ def _facts(
     gray = to_eight_bits(pixels)
     picture = Image.fromarray(gray)
     height, width = gray.shape
+    stripped = trim(pixels)
+    digest = _digest_array(canonical(pixels))
     box = content_box(gray)
     frame[:] = np.asarray(picture.resize((FRAME, FRAME), Image.Resampling.BILINEAR))
     corners = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
     content[:] = np.asarray(picture.resize((FRAME, FRAME), Image.Resampling.BILINEAR, corners))
     return {
         "file_sha": _digest(stored) if stored else "",
-        "pixel_sha": _digest_array(canonical(pixels)),
-        "trimmed_sha": _digest_array(canonical(trim(pixels))),
+        "pixel_sha": digest,
+        "trimmed_sha": digest if stripped is pixels else _digest_array(canonical(stripped)),
         "mode": mode,
         "quantisation": _digest(repr(sorted(tables.items())).encode()) if tables else "",
         "width": width,
@@ -176,7 +177,6 @@ def _digest(content: bytes) -> str:
 
 
 def _digest_array(pixels: NDArray[Any]) -> str:
-    buffer = io.BytesIO(f"{pixels.shape} {pixels.dtype.str}".encode())
-    buffer.seek(0, io.SEEK_END)
-    buffer.write(np.ascontiguousarray(pixels).tobytes())
-    return _digest(buffer.getvalue())
+    digest = hashlib.blake2b(f"{pixels.shape} {pixels.dtype.str}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()

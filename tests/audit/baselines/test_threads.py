@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from vitlab.audit.baselines import trivial
 from vitlab.audit.baselines.grouped_cv import GroupedRidge
+from vitlab.audit.baselines.threads import one_thread, side_by_side
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources import Csv
 
@@ -64,3 +67,35 @@ def test_classes_that_are_equally_likely_are_decided_by_their_order_not_by_round
     noise = np.random.default_rng(0).normal(0, 1e-13, (1000, 1))
     for features in (mark, mark + noise):
         assert not next(GroupedRidge(features, fold).classify(y[None], 2)).any()
+
+
+def test_the_first_check_to_end_leaves_the_others_one_thread(monkeypatch):
+    monkeypatch.setattr("vitlab.audit.progress.cores", lambda: 2)
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+
+    @one_thread
+    def first():
+        first_in.set()
+        assert second_in.wait(60)
+
+    @one_thread
+    def second():
+        second_in.set()
+        assert first_out.wait(60)
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    def later():
+        assert first_in.wait(60)
+        return second()
+
+    with threadpool_limits(2, "blas"):
+        assert side_by_side([first, later, first_out.set], "checks") == [None, {1}, None]
+        assert 2 in {library["num_threads"] for library in threadpool_info()}
+
+
+def test_a_check_that_fails_ends_all():
+    def fail():
+        raise ValueError("no labels")
+
+    with pytest.raises(ValueError, match="no labels"):
+        side_by_side([lambda: 1, fail], "checks")

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from vitlab.audit.copies.candidates import CandidateIndex
 from vitlab.audit.copies.descriptors import GRID, Whitening, hypotheses, shrink, turned
-from vitlab.audit.copies.registration import register, turn_images, warp
+from vitlab.audit.copies.registration import _blur, _shrink, register, turn_images, warp
 from vitlab.data.decode import open_image
 
 TURNS = range(8)
@@ -56,7 +57,7 @@ def test_registration_finds_a_known_map_and_tells_strangers(slices):
     images = torch.from_numpy(slices.astype(np.float32))
     cosine, sine = np.cos(np.radians(4)), np.sin(np.radians(4))
     true = torch.tensor([[0.93 * cosine, -sine, 0.02], [sine, 0.93 * cosine, -0.03]]).float()
-    copies, _ = warp(images, true.expand(len(images), 2, 3))
+    copies = warp(images, true.expand(len(images), 2, 3))[0].round()
     start = torch.eye(3)[:2].expand(len(images), 2, 3)
     score, fine, found = register(images, copies, start)
     assert score.median() > 0.97 and (score > 0.92).float().mean() > 0.9 and (fine > 0.515).float().mean() > 0.9
@@ -64,6 +65,16 @@ def test_registration_finds_a_known_map_and_tells_strangers(slices):
     assert (found[good] - true).abs().amax((1, 2)).median() < 0.01
     score, fine, _ = register(images, copies.roll(1, 0), start)
     assert score.max() < 0.88 and fine.max() < 0.515
+
+
+@pytest.mark.parametrize(("side", "width"), [(32, 9), (48, 7), (48, 15), (96, 3)])
+def test_sums_of_slices_are_the_means_of_windows_to_the_last_bit(slices, side, width):
+    pixels = torch.from_numpy(slices[:5])
+    small = F.avg_pool2d(pixels.float()[:, None], 96 // side)
+    assert torch.equal(_shrink(pixels, side), small[:, 0])
+    padded = F.pad(small, (width // 2,) * 4, mode="replicate")
+    means = F.avg_pool2d(F.avg_pool2d(padded, (width, 1), 1), (1, width), 1)
+    assert torch.equal(_blur(small[:, 0], width), means[:, 0])
 
 
 @pytest.mark.parametrize("exhaustive", [20_000, 100])

@@ -1,6 +1,7 @@
 """Appearance: numbers that describe what an image shows, cheap enough for every image. Shapes: N images, S = FRAME."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ _TURNS = 8  # orientations, a half circle
 _BLOCK = 256  # images in memory at once as floats
 _SAMPLE = 3000  # images that the components are found on
 COMPONENTS = 200
+_CHANGES = 511  # differences of two gray levels
 
 
 class Appearance:
@@ -46,7 +48,7 @@ class Appearance:
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             picture = np.log1p(coarse(self.images, block)[0]).reshape(len(block), -1)
-            yield _gradients(self.images.content[block].astype(np.float32)), picture, intensities(self.images, block)
+            yield _gradients(self.images.content[block]), picture, intensities(self.images, block)
 
 
 def main_axes(x: Floats, count: int) -> Floats:
@@ -75,17 +77,29 @@ def _scale(part: Floats, alike: bool) -> Floats:
     return np.asarray(factors / (total or 1.0))
 
 
-def _gradients(pixels: Floats) -> Floats:
-    """Return histograms of oriented gradients of float32 (N, S, S) in cells, (N, D), each of length 1."""
-    down, across = np.zeros_like(pixels), np.zeros_like(pixels)
-    down[:, 1:-1] = pixels[:, 2:] - pixels[:, :-2]
-    across[:, :, 1:-1] = pixels[:, :, 2:] - pixels[:, :, :-2]
-    strength = np.hypot(down, across)
+@cache
+def _polar() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return strength and orientation of each pair of whole changes from -255 to 255: first down, then across.
+
+    A quarter of a million pairs are looked up in a third of the time that roots and angles of all pixels take.
+    """
+    changes = np.arange(_CHANGES, dtype=np.float32) - _CHANGES // 2
+    down, across = (changes.ravel() for changes in np.meshgrid(changes, changes, indexing="ij"))
     turn = (np.arctan2(down, across) * (_TURNS / np.pi)).astype(np.int64) % _TURNS
+    return np.hypot(down, across), turn
+
+
+def _gradients(pixels: NDArray[np.uint8]) -> Floats:
+    """Return histograms of oriented gradients of pixels (N, S, S) in cells, (N, D), each of length 1."""
+    strength, turn = _polar()
+    levels = pixels.astype(np.int32)
+    at = np.full(pixels.shape, strength.size // 2)  # no change
+    at[:, 1:-1] += (levels[:, 2:] - levels[:, :-2]) * _CHANGES
+    at[:, :, 1:-1] += levels[:, :, 2:] - levels[:, :, :-2]
     side = FRAME // _CELL
     cell = np.arange(FRAME) // _CELL
-    place = ((np.arange(len(pixels))[:, None, None] * side + cell[:, None]) * side + cell) * _TURNS + turn
-    histogram = np.bincount(place.ravel(), strength.ravel(), minlength=len(pixels) * side * side * _TURNS)
+    place = ((np.arange(len(pixels))[:, None, None] * side + cell[:, None]) * side + cell) * _TURNS + turn[at]
+    histogram = np.bincount(place.ravel(), strength[at].ravel(), minlength=len(pixels) * side * side * _TURNS)
     histogram = np.sqrt(histogram.reshape(len(pixels), -1)).astype(np.float32)
     unit: Floats = histogram / np.maximum(np.linalg.norm(histogram, axis=1, keepdims=True), 1e-6)
     return unit

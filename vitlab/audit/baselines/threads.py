@@ -2,9 +2,11 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from threadpoolctl import threadpool_limits
+
+from vitlab.audit.progress import in_threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,3 +24,16 @@ def one_thread(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
 
     return limited
+
+
+@one_thread
+def side_by_side(checks: list[Callable[[], Any]], name: str) -> list[Any]:
+    """Return what each check finds, worked on in threads of one thread of linear algebra each.
+
+    The limit around all of them holds until the last has ended: the first to end would lift its own for the others.
+
+    Args:
+        checks: Any of them may be `one_thread`.
+        name: Of the stage, shown to the user.
+    """
+    return in_threads(lambda place: checks[place.start](), len(checks), 1, name)

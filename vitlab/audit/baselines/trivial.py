@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vitlab.audit.baselines.encode import bins, one_hot
 from vitlab.audit.baselines.grouped_cv import Floats
+from vitlab.audit.blocks import block_maxima, block_means
 from vitlab.audit.images import FRAME, Images
 
 _CELL = 4  # pixels of a frame to a cell of the coarse picture
@@ -82,8 +83,7 @@ def coarse(images: Images, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Return mean and maximum of each cell of the frames, (N, side, side) each."""
 
     def cells(frames: NDArray[np.uint8]) -> NDArray[Any]:
-        split = frames.reshape(len(frames), _SIDE, _CELL, _SIDE, _CELL)
-        return np.stack([split.mean((2, 4), dtype=np.float32), split.max((2, 4)).astype(np.float32)], 1)
+        return np.stack([block_means(frames, _CELL), block_maxima(frames, _CELL).astype(np.float32)], 1)
 
     both = _in_blocks(images, rows, cells)
     return both[:, 0], both[:, 1]

@@ -12,6 +12,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from vitlab.audit.blocks import block_means
+
 Floats = NDArray[np.float32]
 
 GRID = 32  # pixels a side that descriptors are computed from
@@ -85,10 +87,7 @@ def _sampler(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def shrink(frames: NDArray[np.uint8]) -> Floats:
     """Return frames (N, S, S) at GRID pixels a side, flat, (N, GRID * GRID)."""
-    step = frames.shape[1] // GRID
-    blocks = frames.reshape(len(frames), GRID, step, GRID, step)
-    small: Floats = blocks.mean((2, 4), dtype=np.float32).reshape(len(frames), GRID * GRID)
-    return small
+    return block_means(frames, frames.shape[1] // GRID).reshape(len(frames), GRID * GRID)
 
 
 class Whitening:

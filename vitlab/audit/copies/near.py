@@ -3,6 +3,9 @@
 Rows are those of the manifest, places those among the rows that are searched.
 """
 
+import threading
+from importlib import import_module
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +52,8 @@ class NearSearch:
     """
 
     def __init__(self, images: Images, rows: Ints) -> None:
+        # Confirming needs torch, whose import takes seconds of one thread: it goes on beside the first search.
+        threading.Thread(target=import_module, args=("torch",)).start()
         self._images, self._rows = images, rows
         self._indexes = [CandidateIndex(squares, rows) for squares in (images.content, images.frames)]
         self.pairs, self._keys = no_pairs(), np.zeros(0, np.int64)  # low * R + high of places
@@ -120,11 +125,11 @@ def _confirm(
 
     @torch.inference_mode()
     def compare(part: slice) -> None:
-        first = torch.from_numpy(images.content[source[part]].astype(np.float32))
+        first = torch.from_numpy(images.content[source[part]])
         for value in np.unique(turn[part]):
             these = torch.from_numpy(np.flatnonzero(turn[part] == value))
             first[these] = turn_images(first[these], int(value))
-        second = torch.from_numpy(images.content[copy[part]].astype(np.float32))
+        second = torch.from_numpy(images.content[copy[part]])
         scores, finest, fitted = register(first, second, torch.from_numpy(start[part]).float())
         score[part], fine[part], found[part] = scores.numpy(), finest.numpy(), fitted.numpy()
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vitlab.audit.blocks import block_means
 from vitlab.audit.images import Images
 
 GRID: Final = 12  # cells along each side: enough to tell layouts apart, coarse enough to forgive a shift
@@ -65,8 +66,7 @@ def _layouts(images: Images, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     layouts = np.empty((len(rows), GRID * GRID), np.float32)
     for start in range(0, len(rows), _BLOCK):
         block = images.content[rows[start : start + _BLOCK]]
-        cells = block.reshape(len(block), GRID, side, GRID, side).mean((2, 4), dtype=np.float32)
-        layouts[start : start + len(block)] = cells.reshape(len(block), -1)
+        layouts[start : start + len(block)] = block_means(block, side).reshape(len(block), -1)
     layouts -= layouts.mean(1, keepdims=True)
     layouts /= np.maximum(np.linalg.norm(layouts, axis=1, keepdims=True), 1e-6)
     return layouts

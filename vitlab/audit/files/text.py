@@ -14,6 +14,7 @@ Shapes: H rows, W columns, M marks. A mark is a row of integers: top, bottom, le
 from collections.abc import Callable
 from functools import cache
 from itertools import product
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -122,16 +123,16 @@ def _lines(marks: Marks) -> list[Marks]:
 
 def _is_text(gray: Gray, line: Marks, least: int) -> bool:
     """Return whether marks in a row, (M, 6), are text: enough with nothing above or below, or few beside the object."""
-    top, left = int(line[:, 0].min()), int(line[:, 2].min())
-    bottom, right = int(line[:, 1].max()), int(line[:, 3].max())
-    height, peak, ground = bottom - top, float(np.median(line[:, 4])), int(line[:, 5].max())
+    tops, bottoms, lefts, rights, peaks, grounds = line.T.tolist()  # few: numpy would take longer to begin
+    top, bottom, left, right = min(tops), max(bottoms), min(lefts), max(rights)
+    height, peak, ground = bottom - top, float(median(peaks)), max(grounds)
     if len(line) >= least:
         margin = max(_LEAST_STRIP, round(_STRIP * height))
         above = gray[max(0, top - 1 - margin) : max(0, top - 1), left:right]
         below = gray[bottom + 1 : bottom + 1 + margin, left:right]
         limit = ground + _CLEAR * peak
         stray = int((above > limit).sum()) + int((below > limit).sum())
-        return stray <= _STRAY * 2 * margin * (right - left)
+        return bool(stray <= _STRAY * 2 * margin * (right - left))
     if len(line) > 2 or height < _ALONE or not _beside(gray, (top, bottom, left, right), ground + _DARK * peak):
         return False
     return len(line) > 1 or _likeness(gray, line[0]) >= _ALIKE
@@ -143,12 +144,14 @@ def _beside(gray: Gray, box: tuple[int, int, int, int], limit: float) -> bool:
     height, width = gray.shape
     margin = max(_LEAST_ROOM, (bottom - top) // _ROOM)
     rows, columns = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)
-    bright = gray > limit
-    bright[rows, columns] = False
-    around = bright[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    across = bright[rows, :left] if left < width - right else bright[rows, right:]
-    along = bright[:top, columns] if top < height - bottom else bright[bottom:, columns]
-    return not (around.any() or across.any() or along.any())
+    across = gray[rows, : columns.start] if left < width - right else gray[rows, columns.stop :]
+    along = gray[: rows.start, columns] if top < height - bottom else gray[rows.stop :, columns]
+    if (across > limit).any() or (along > limit).any():
+        return False
+    above, before = max(0, top - margin), max(0, left - margin)
+    around = gray[above : bottom + margin, before : right + margin] > limit
+    around[rows.start - above : rows.stop - above, columns.start - before : columns.stop - before] = False
+    return not around.any()
 
 
 def _likeness(gray: Gray, mark: Marks) -> float:
