@@ -4,6 +4,7 @@ python -m tests.killed_fits --kills 20
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -104,7 +105,8 @@ class Runs:
         pid = int(self.process.stdout.readline())
         if after is not None:
             time.sleep(after)
-            os.kill(pid, signal.SIGKILL)  # of one that has ended: its number is not given to another so soon
+            with contextlib.suppress(ProcessLookupError):  # it has ended; its number is not given to another so soon
+                os.kill(pid, signal.SIGKILL)
         return int(self.process.stdout.readline())
 
 
