@@ -42,6 +42,8 @@ ARROWS = {
     "mistakes": [],
     "callbacks": ["cost", "models.backbones", "evaluate", "explain"],
     "models": ["models.base", "models.backbones", "models.optim"],
+    "models.mae": ["models.base", "models.backbones", "models.masked", "models.optim"],
+    "models.masked": [],
     "models.base": ["models.optim", "models.backbones", "models.compiled", "models.norms", "models.sharding"],
     "models.compiled": [],
     "models.norms": [],

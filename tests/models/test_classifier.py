@@ -288,6 +288,17 @@ def test_steps_draw_by_seed_and_step_alone(kind, monkeypatch, tmp_path):
     assert run(tmp_path / "stopped.ckpt", noise=9)[1] == whole[3:]
 
 
+def test_a_step_draws_what_torch_draws_from_its_seed(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+    model = build("vit")
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=5))
+    model.trainer = SimpleNamespace(fit_loop=loop)
+    model.on_train_batch_start(None, 0)
+    drawn = torch.rand(4)
+    torch.manual_seed((3 * 0x9E3779B97F4A7C15 + 5 * 0xBF58476D1CE4E5B9) % 2**63)
+    assert torch.equal(drawn, torch.rand(4))
+
+
 def test_memory_format():
     images = make_batch().images
     fast, plain = build("cnn"), build("cnn", channels_last=False)

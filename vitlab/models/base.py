@@ -113,7 +113,11 @@ class BaseModule(LightningModule):
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
         # odd multipliers keep neighbouring seeds and steps apart; torch takes 64 bits
-        torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63)
+        seed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63
+        if self.device.type == "cpu":  # the same draws; `torch.manual_seed` writes the stack out for absent devices
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss."""

@@ -8,12 +8,9 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
-from lightly.models.modules import MaskedVisionTransformerDecoderTIMM, MaskedVisionTransformerTIMM
 from lightly.models.utils import (
-    get_at_index,
     initialize_2d_sine_cosine_positional_embedding,
     patchify,
-    repeat_token,
     set_at_index,
     unpatchify,
 )
@@ -24,6 +21,7 @@ from torch.nn import functional as F
 
 from vitlab.models.backbones import create_backbone
 from vitlab.models.base import BaseModule, Batch
+from vitlab.models.masked import MaskedDecoder, VisibleEncoder, is_maskable, take
 from vitlab.models.optim import OptimConfig
 
 # Added to the variance of a target patch. The published code has 1e-6, which turns the rounding of 8-bit images in flat
@@ -85,7 +83,7 @@ class MAE(BaseModule):
         self.save_hyperparameters()
         self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
         vit = create_backbone(backbone, image_size=image_size, channels=channels, kwargs=backbone_kwargs)
-        if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
+        if not isinstance(vit, VisionTransformer) or vit.pos_embed is None or not is_maskable(vit):
             raise ValueError(f"MAE needs a plain ViT and {backbone} is not one: set --model.backbone to a vit_...")
         self.backbone, self.backbone_name = vit, backbone
         self.patch_size: int = vit.patch_embed.patch_size[0]
@@ -95,13 +93,13 @@ class MAE(BaseModule):
                 f"model.mask_ratio {mask_ratio} leaves {self.num_visible} of {self.num_patches} patches visible; "
                 "give a share between 0 and 1 that hides some and leaves some"
             )
-        self.encoder = MaskedVisionTransformerTIMM(vit=vit, pos_embed_initialization="skip")
+        self.encoder = VisibleEncoder(vit=vit, pos_embed_initialization="skip")
         initialize_2d_sine_cosine_positional_embedding(  # the wrapper's own call cannot do `no_embed_class`
             vit.pos_embed, num_prefix_tokens=vit.pos_embed.shape[1] - self.num_patches
         )
         self.encoder.mask_token.requires_grad = False  # never used: the encoder sees no masked patch
         self.decoder_embed = nn.Linear(vit.embed_dim, decoder_dim)
-        self.decoder = MaskedVisionTransformerDecoderTIMM(
+        self.decoder = MaskedDecoder(
             num_patches=self.num_patches, embed_dim=decoder_dim, depth=decoder_depth, num_heads=decoder_heads,
             num_prefix_tokens=vit.num_prefix_tokens,
         )  # fmt: skip
@@ -152,32 +150,35 @@ class MAE(BaseModule):
         keep = torch.cat([prefix_BP, visible_BK + p], dim=1)
         # With average pooling timm keeps the last norm in `fc_norm`, outside of the encoder's forward pass.
         encoded = self.backbone.fc_norm(self.encoder.encode(images, idx_keep=keep))  # (B, P + K, D)
-        embedded = self.decoder_embed(encoded)  # (B, P + K, E)
-        tokens = repeat_token(self.decoder.mask_token, (b, p + self.num_patches)).type_as(embedded)
-        decoded = self.decoder(set_at_index(tokens, keep, embedded))  # (B, P + N, E)
-        predicted: Tensor = self.decoder_head(get_at_index(decoded, masked_BM + p))
+        decoded = self.decoder(self.decoder_embed(encoded), visible_BK, masked_BM)  # (B, M, E)
+        predicted: Tensor = self.decoder_head(decoded)
         return predicted
 
-    def targets(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def targets(self, images: Tensor, masked_BM: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Cuts images into what the decoder should predict.
 
         Args:
             images: (B, C, H, W).
+            masked_BM: Indices of the patches to predict; None is all N.
 
         Returns:
-            Targets (B, N, Q) and the shift and the scale (B, N, 1) with patch = target * scale + shift.
+            Targets (B, M, Q) and the shift and the scale (B, M, 1) with patch = target * scale + shift.
         """
         patches = patchify(images.float(), self.patch_size)
-        shift = patches.mean(dim=-1, keepdim=True)
-        scale = (patches.var(dim=-1, keepdim=True) + NORM_PIX_EPS).sqrt()
+        if masked_BM is not None:
+            patches = take(patches, masked_BM)
         if not self.norm_pix:
-            shift, scale = torch.zeros_like(shift), torch.ones_like(scale)
-        return (patches - shift) / scale, shift, scale
+            return patches, torch.zeros_like(patches[..., :1]), torch.ones_like(patches[..., :1])
+        shift = patches.mean(dim=-1, keepdim=True)
+        centred = patches - shift
+        # torch.var goes through the values one by one on a CPU
+        scale = (centred.square().sum(dim=-1, keepdim=True) / (patches.shape[-1] - 1) + NORM_PIX_EPS).sqrt()
+        return centred / scale, shift, scale
 
     def loss(self, images: Tensor, visible_BK: Tensor, masked_BM: Tensor) -> Tensor:
         """Returns the mean squared error over the values of the masked patches, a float32 scalar."""
         predicted = self.forward_masked(images, visible_BK, masked_BM).float()
-        return F.mse_loss(predicted, get_at_index(self.targets(images)[0], masked_BM))
+        return F.mse_loss(predicted, self.targets(images, masked_BM)[0])
 
     def _step(self, batch: Batch, stage: str) -> Tensor:
         images = batch.images
@@ -211,9 +212,8 @@ class MAE(BaseModule):
         """
         channels = images.shape[1]
         visible_BK, masked_BM = self.draw_mask(len(images), range(seed, seed + len(images)))
-        _, shift, scale = self.targets(images)
-        predicted = self.forward_masked(images, visible_BK, masked_BM).float()
-        predicted = predicted * get_at_index(scale, masked_BM) + get_at_index(shift, masked_BM)
+        _, shift, scale = self.targets(images, masked_BM)
+        predicted = self.forward_masked(images, visible_BK, masked_BM).float() * scale + shift
         patches = patchify(images.float(), self.patch_size)
         masked = set_at_index(patches, masked_BM, torch.zeros_like(predicted))
         filled = set_at_index(patches, masked_BM, predicted)
