@@ -56,3 +56,14 @@ def test_a_mistake_leaves_no_folder(tmp_path):
     with pytest.raises(ValueError, match="mistake"), hold(tmp_path / "a" / "b" / "seed0"):
         raise ValueError("mistake")
     assert list(tmp_path.iterdir()) == [] and time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(("root", "why"), [("/proc/vitlab", "No such file"), ("file/below", "Not a directory")])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, root, why):
+    """In /proc a new folder is not forbidden, it is missing: as one that another process has just removed."""
+    (tmp_path / "file").write_text("")
+    start = time.monotonic()
+    with pytest.raises(OSError, match=f"cannot write to .*{root}/study \\({why}.*\\): choose another folder"):
+        with hold(tmp_path / root / "study" / "seed0"):
+            pass
+    assert time.monotonic() - start < 10

@@ -1,11 +1,13 @@
 """The lock of a run folder: one process at a time writes into it, and one that is dead holds nothing."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_TRIES = 1000  # others may take the folder away as often; one that cannot be made, as in /proc, is missing for ever
 _held: set[Path] = set()
 
 
@@ -25,6 +27,7 @@ def hold(folder: Path) -> Iterator[None]:
 
     Raises:
         InUse: Another process holds it.
+        OSError: It cannot be made, in one line.
     """
     folder = Path(os.path.abspath(folder))
     if folder in _held:
@@ -32,7 +35,11 @@ def hold(folder: Path) -> Iterator[None]:
         return
     path = folder.with_name(f".{folder.name}.lock")
     made = [above for above in folder.parents if not above.exists()]
-    file = _locked(path, folder)
+    try:
+        file = _locked(path, folder)
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(f"cannot write to {folder.parent} ({why}): choose another folder, or make it writable") from None
     _held.add(folder)
     try:
         yield
@@ -47,7 +54,7 @@ def hold(folder: Path) -> Iterator[None]:
 
 def _locked(path: Path, folder: Path) -> int:
     """Return the open file of a lock that is ours and still the one on disk."""
-    while True:
+    for _ in range(_TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -63,3 +70,4 @@ def _locked(path: Path, folder: Path) -> int:
         except FileNotFoundError:
             pass
         os.close(file)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))

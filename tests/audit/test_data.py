@@ -4,8 +4,11 @@ import inspect
 import subprocess
 import sys
 
+import pytest
+
 from vitlab.audit.data import UNUSED, AuditedData
 from vitlab.data.datamodule import ImageDataModule
+from vitlab.data.sources import Phantom
 
 
 def test_an_audit_takes_the_settings_of_fit_with_the_same_types_and_defaults():
@@ -24,3 +27,17 @@ def test_the_verb_loads_neither_torch_nor_lightning_before_it_needs_them():
     code = f"import sys, vitlab.audit.command; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("augment", "line"),
+    [
+        ({"crp": 0.5}, "no setting data.augment.crp"),
+        ({"rotation": "much"}, "data.augment.rotation.*much"),
+        ({"rotation": -1}, "rotation"),
+    ],
+)
+def test_an_audit_refuses_the_augmentation_that_fit_refuses(augment, line):
+    with pytest.raises(ValueError, match=line):
+        AuditedData(Phantom(), augment=augment)
+    assert AuditedData(Phantom(), augment={"rotation": 5}).name == "phantom"

@@ -7,6 +7,7 @@ thousand images. A test holds the two signatures together.
 from typing import Any, Literal
 
 from vitlab.data.sources import Source
+from vitlab.mistakes import one_line_parser
 
 # Settings of the data that change nothing in an audit: a configuration of `fit` may have them, the help does not.
 UNUSED = (
@@ -55,6 +56,8 @@ class AuditedData:
         cache_dir: str | None = None,
         checkpoint: str | None = None,
     ) -> None:
+        if augment:
+            _check_augment(augment)
         self.source, self.name = source, name or source.name
         self.split_settings: dict[str, Any] = {
             "fold": fold,
@@ -64,3 +67,12 @@ class AuditedData:
             "group_by": group_by,
             "seed": seed,
         }
+
+
+def _check_augment(settings: dict[str, Any]) -> None:
+    """Raise ValueError where `fit` would refuse the augmentation; torch is imported for it."""
+    from vitlab.data.augment import Augment
+
+    parser = one_line_parser(prog="vitlab audit")
+    parser.add_class_arguments(Augment, "data.augment")
+    parser.instantiate_classes(parser.parse_object({"data": {"augment": settings}}))

@@ -312,3 +312,17 @@ def test_fit_on_shards_through_the_command(tmp_path, capsys):
     (tmp_path / "data" / "val-000000.tar").write_bytes(b"no tar" * 200)
     assert main([*args, "--run.overwrite=true"]) == 2
     assert "val-000000.tar is no tar file, or damaged" in capsys.readouterr().err
+
+
+def test_a_key_that_is_nowhere_says_which_files_cannot_be_read_and_how_to_go_without(tmp_path):
+    broken = b'{"label": glio'
+    write_tar(tmp_path / "x.tar", [("1.png", picture(60)), ("1.json", broken), ("2.png", picture(90))])
+    source = TarShards(str(tmp_path), fields={"label": "diagnosis", "patient_id": "subject"})
+    with pytest.warns(UserWarning, match="'diagnosis' of label"), pytest.raises(ValueError) as caught:
+        source.manifest()
+    line = str(caught.value)
+    assert "of patient_id (there are none" in line and "1 cannot be read, e.g. 'x.tar#1.json')" in line
+    flag = "--data.source.fields="
+    assert line.endswith(f"or go without by {flag}'{json.dumps({'label': 'diagnosis'})}'")
+    with pytest.warns(UserWarning):
+        assert len(TarShards(str(tmp_path), fields=json.loads(line.split(flag)[1].strip("'"))).manifest()) == 2

@@ -147,7 +147,9 @@ def _members(file: Path, stored: BinaryIO, length: int, passed: list[str]) -> di
         stored.seek(0)
         packed = stored.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
         hint = "it is compressed, so that no image can be read alone: unpack it to a plain .tar" if packed else error
-        raise ValueError(f"{file} is no tar file, or damaged ({hint})") from None
+        raise ValueError(
+            f"{file} is no tar file, or damaged ({hint}); write it again, or leave it out of data.source.shards"
+        ) from None
     return samples
 
 

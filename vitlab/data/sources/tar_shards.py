@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import math
 import re
 import threading
@@ -22,6 +23,7 @@ from vitlab.data.sources.tar_index import FIELDS, read_index, read_member
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _MOST = 10**6  # shards that a pattern may name
+_FLAG = "--data.source.fields="
 _NAMED = 20  # keys of JSON files in a message
 _HELD = 16  # places of so many shards are held at once: more than threads decode
 
@@ -92,7 +94,7 @@ class TarShards(Source):
             keys.update(index.keys)
         if not rows["path"]:
             raise ValueError(f"the shards {self.shards} of {self.root} hold no image: name samples key.jpg and key.cls")
-        self._check_keys(keys, labelled=any(rows["label"]))
+        self._check_keys(keys, unread, labelled=any(rows["label"]))
         for names, what in ((passed, "members that are no part of an image's sample are left out"),
                             (unread, "labels or JSON files cannot be read, and count as missing")):  # fmt: skip
             if names:
@@ -129,19 +131,23 @@ class TarShards(Source):
             places = self._places[shard]
         return Image.open(io.BytesIO(read_member(self.root / shard, places[member])), formats=FORMATS)
 
-    def _check_keys(self, keys: set[str], *, labelled: bool) -> None:
+    def _check_keys(self, keys: set[str], unread: list[str], *, labelled: bool) -> None:
         """Raise where no JSON file has a key of `fields`; images to predict have no labels, which is only said.
 
         Args:
             keys: Of all JSON files.
+            unread: Labels and JSON files that cannot be read.
             labelled: Whether any sample has a label.
         """
+        broken = [name for name in unread if name.endswith(".json")]
         there = f"they have {', '.join(map(repr, sorted(keys)[:_NAMED]))}" if keys else "there are none, or empty ones"
+        there += f"; {len(broken)} cannot be read, e.g. {broken[0]!a}" if broken else ""
         for ours, theirs in self.fields.items():
             if theirs not in keys:
                 line = f"no JSON file in the shards of {self.root} has the key {theirs!r} of {ours} ({there})"
                 if ours != "label" or labelled:
-                    raise ValueError(f"{line}: correct data.source.fields, or leave {ours} out of it")
+                    rest = json.dumps({name: key for name, key in self.fields.items() if name != ours})
+                    raise ValueError(f"{line}: correct data.source.fields, or go without by {_FLAG}'{rest}'")
                 warnings.warn(line, stacklevel=3)
 
     def _files(self) -> list[str]:
