@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(INSTALLED)  ## train the four approaches on the built-in images (3 minutes on 2 cores), print the table
+demo: $(INSTALLED)  ## train the four approaches on the built-in images (3 to 8 minutes on 2 cores), print the table
 	$(RUN) data phantom
 	$(MAKE) --no-print-directory -j2 demo-vit demo-vit-mae demo-cnn demo-cnn-simclr
 	$(RUN) compare $(DEMO)
