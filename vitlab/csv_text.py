@@ -5,6 +5,7 @@ Imports nothing heavy: predictions are written and read by it, manifests written
 
 import csv
 import io
+import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,3 +89,18 @@ def cut_rows(data: bytes, ends: NDArray[np.int64], column: int) -> tuple[bytes, 
     values[ends[1:, -1] - ends[0, -1] - 1] = ord(",")
     right = np.repeat(np.tile([False, True], len(ends) - 1), np.diff(bounds, prepend=ends[0, -1]))
     return values[~right].tobytes(), values[right].tobytes()
+
+
+def parse_numbers(text: bytes) -> NDArray[np.float64] | None:
+    """Read numbers with a comma behind each, as `cut_rows` gives them.
+
+    Returns:
+        (N,), those that Python's float gives, to the bit, in a third of the time; None where one of them is none, for
+        Python to say which.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return np.fromstring(text[:-1], np.float64, sep=",")
+        except (DeprecationWarning, ValueError):
+            return None

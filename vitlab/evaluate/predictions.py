@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitlab.atomic import replacing
-from vitlab.csv_text import cut_rows, plain_cells, read_text_columns, row_writer
-from vitlab.evaluate.decimals import parse_decimals
+from vitlab.csv_text import cut_rows, parse_numbers, plain_cells, read_text_columns, row_writer
 
 SPLITS = ("train", "val", "test")  # or "": an image that this run left unused
 COLUMNS = ("split", "index", "path", "patient_id", "label")
@@ -190,7 +189,7 @@ def _read_plain(data: bytes) -> Predictions | None:
     if not all(numeric[width:]) or len(set(header)) != len(header) or not set(COLUMNS).issubset(header[:width]):
         return None
     text, numbers = cut_rows(data, ends, width)
-    if (values := parse_decimals(numbers)) is None or len(values) != (len(ends) - 1) * (len(header) - width):
+    if (values := parse_numbers(numbers)) is None or len(values) != (len(ends) - 1) * (len(header) - width):
         return None
     images = _images if len(text) <= LARGEST_KEPT else _images.__wrapped__
     return images(tuple(header), width, text).with_probs(values.reshape(len(ends) - 1, -1))
