@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -91,11 +93,22 @@ def flops_per_image(module: LightningModule, channels: int, image_size: int) -> 
     training = module.training
     module.eval()
     image = torch.zeros(1, channels, image_size, image_size, device=module.device)
-    # The counter knows matrix products, not every fused attention kernel: take the plain formula.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with counted_flops() as counter:
         module(image)
     module.train(training)
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def counted_flops() -> Iterator[FlopCounterMode]:
+    """Count the operations of what runs inside, also of what is compiled, which stays compiled behind it.
+
+    Compiled functions run as they were written: torch 2.11 would never compile again what it once ran under a counter.
+    The counter knows matrix products, not every fused attention kernel: attention takes the plain formula.
+    """
+    eagerly = torch.compiler.set_stance("force_eager")
+    with eagerly, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        yield counter
 
 
 def device_name(trainer: Trainer) -> str:

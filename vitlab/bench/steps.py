@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
 
 from vitlab.bench import plain
 from vitlab.bench.conditions import Conditions
 from vitlab.bench.measure import Spent, Target
 from vitlab.bench.plain_loop import recipe_on
 from vitlab.bench.trainer import WARM_UP, StepClock, run, synchronise
+from vitlab.cost import counted_flops
 from vitlab.data.batches import Batch
 from vitlab.models.backbones import PRESETS, unfuse_attention
 from vitlab.models.base import BaseModule
@@ -87,11 +87,11 @@ class Step:
         self.supervised = self._reference()
         # what `fit` does to a classifier is done to the reference as well where only the method is to differ
         self.fast = kind in ("simclr", "mae")
-        self.module.compile_hot(conditions.compile)
-        self.supervised = compiled(self.supervised, conditions.compile) if self.fast else self.supervised
         self.optimizer = torch.optim.AdamW(self.supervised.parameters(), lr=1e-3, fused=self.fast or None)
         self.facts: dict[str, Any] = {"backbone": self.backbone, "batch_size": self.batch_size}
         self.facts |= {"precision": self.precision, "flops_per_image": self._flops()}
+        self.module.compile_hot(conditions.compile)
+        self.supervised = compiled(self.supervised, conditions.compile) if self.fast else self.supervised
 
     def _reference(self) -> nn.Module:
         """Return the plain model, with the weights of ours where both compute the same."""
@@ -110,10 +110,8 @@ class Step:
 
     def _flops(self) -> float:
         """Count one training step's forward and backward operations for one image; a multiply-add counts two."""
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            counter = FlopCounterMode(display=False)
-            with counter:
-                forward_loss(self.module, self.batch).backward()  # type: ignore[no-untyped-call]
+        with counted_flops() as counter:
+            forward_loss(self.module, self.batch).backward()  # type: ignore[no-untyped-call]
         self.module.zero_grad()
         return counter.get_total_flops() / self.batch_size
 

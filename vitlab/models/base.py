@@ -73,6 +73,7 @@ class BaseModule(LightningModule):
     def compile_hot(self, chosen: bool | str) -> None:
         """Compile the methods that hold the work, as `compiled` does; names and weights stay as they are."""
         if chosen:
+            torch.compiler.reset()  # the models of earlier runs: all approaches share code, and torch keeps eight of it
             for name in self.hot:
                 setattr(self, name, compiled(getattr(self, name), chosen))
 
