@@ -25,6 +25,11 @@ def fit(root, recipe, folder, *flags):
     return json.loads(next(root.rglob("results.json")).read_text())
 
 
+def training_losses(root):
+    rows = csv.DictReader(next(root.rglob("metrics.csv")).open())
+    return [float(row["train/loss"]) for row in rows if row["train/loss"]]
+
+
 @pytest.mark.parametrize("recipe", ["cnn", "vit"])
 @pytest.mark.parametrize("flags", [["--trainer.precision=32-true"], [], ["--compile=true"]])
 def test_a_run_learns_the_same_in_each_precision_and_compiled(recipe, flags, image_folder, tmp_path):
@@ -46,6 +51,19 @@ def test_memory_format_changes_the_speed_and_not_the_result(image_folder, tmp_pa
     ]
     first, second = (run["metrics"]["train"]["loss"] for run in losses)
     assert first == pytest.approx(second, rel=0.05)
+
+
+@pytest.mark.parametrize("recipe", ["cnn", "vit", "mae_pretrain"])
+def test_overlays_of_many_devices_train_on_one_as_one_does(recipe, image_folder, tmp_path):
+    """NCCL, its norms and FSDP's hooks on the one device that there is; more processes are tested on CPUs."""
+    losses = []
+    for overlay in ("gpu", "ddp", "fsdp"):
+        flags = [f"--config=configs/hardware/{overlay}.yaml", "--trainer.devices=1", "--trainer.precision=32-true"]
+        flags += ["--trainer.accelerator=gpu", *(DECODER if recipe == "mae_pretrain" else [])]
+        fit(tmp_path / overlay, recipe, image_folder, *flags)
+        losses.append(training_losses(tmp_path / overlay))
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], rel=0.05)
 
 
 def test_augmentation_runs_on_the_device():
@@ -97,8 +115,7 @@ def test_replayed_graphs_train_the_same(recipe, image_folder, tmp_path):
     losses = []
     for number, mode in enumerate(("false", "reduce-overhead")):
         fit(tmp_path / str(number), recipe, image_folder, f"--compile={mode}", "--trainer.precision=32-true", *flags)
-        rows = csv.DictReader(next((tmp_path / str(number)).rglob("metrics.csv")).open())
-        losses.append([float(row["train/loss"]) for row in rows if row["train/loss"]])
+        losses.append(training_losses(tmp_path / str(number)))
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 

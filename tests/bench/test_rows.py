@@ -79,3 +79,12 @@ def test_fed_and_unfed_epochs_have_as_many_images(conditions, kind):
     fed, unfed = row.ours(), row.plain()
     assert fed.count % row.facts["images_an_epoch"] == unfed.count % row.facts["images_an_epoch"] == 0
     assert row.facts["images_an_epoch"] == 16 and min(fed.count, unfed.count) >= 16
+
+
+def test_images_that_no_device_holds_come_in_long_epochs(conditions, monkeypatch):
+    monkeypatch.setattr("vitlab.bench.fed.LONG", 3)
+    row = Fed(conditions, 32, "vit", resident=False)
+    fed, unfed = row.ours(), row.plain()
+    assert row.facts["images_an_epoch"] == 3 * IMAGES["cpu"]["vit"]
+    assert fed.count % row.facts["images_an_epoch"] == unfed.count % row.facts["images_an_epoch"] == 0
+    assert Fed(conditions, 32, "vit", resident=False).batches == 3  # from the same folder

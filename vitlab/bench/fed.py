@@ -3,6 +3,8 @@
 Shapes: B images, C = 1 channel, H = W = size pixels, K classes.
 """
 
+import os
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,6 +17,8 @@ from vitlab.bench.trainer import EpochClock, run
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import ImageFolder
 
+LONG = 50  # batches an epoch of images that a device cannot hold: with fewer, the start of an epoch is what is measured
+
 
 class Fed:
     """Epochs of a classifier with the data module, its augmentation included, against epochs on one fixed batch.
@@ -23,7 +27,7 @@ class Fed:
         conditions: Shared by all rows.
         size: Side of the images in pixels.
         kind: cnn or vit.
-        resident: Whether images may stay on the device; else each batch is copied there.
+        resident: Whether images may stay on the device; else each batch is copied there, in epochs of `LONG` batches.
     """
 
     unit: Literal["images/s"] = "images/s"
@@ -33,8 +37,10 @@ class Fed:
         self.conditions, self.facts = conditions, dict[str, Any]()
         self.against = "the same epochs on one batch that stays on the device"
         self.target = Target(0.95, "ratio", ">= 0.95x") if conditions.device == "cuda" else None
+        batch_size = IMAGES[conditions.device][kind]
+        folder = conditions.images if resident else repeated(conditions, LONG * batch_size)
         self.data = ImageDataModule(
-            ImageFolder(str(conditions.images)), image_size=size, batch_size=IMAGES[conditions.device][kind],
+            ImageFolder(str(folder)), image_size=size, batch_size=batch_size,
             cache_dir=str(conditions.work / "cache"), resident=0.25 if resident else 0.0,
         )  # fmt: skip
         images = len(self.data.rows("train"))
@@ -60,3 +66,17 @@ class Fed:
             run(self.module, data, clock, device=self.conditions.device)
         self.facts["images_an_epoch"] = self.batches * self.batch_size
         return clock.spent
+
+
+def repeated(conditions: Conditions, least: int) -> Path:
+    """Return a folder that holds each training image as often as it takes to have `least` of them; links, no copies."""
+    files = sorted(path for path in conditions.images.rglob("*") if path.is_file())
+    training = sum(path.relative_to(conditions.images).parts[0] == "train" for path in files)
+    folder = conditions.work / f"repeated-{least}"
+    for path in files if not folder.exists() else []:
+        inside = path.relative_to(conditions.images)
+        times = -(-least // training) if inside.parts[0] == "train" else 1
+        (folder / inside.parent).mkdir(parents=True, exist_ok=True)
+        for number in range(times):
+            os.link(path, folder / inside.parent / f"{number}-{path.name}")
+    return folder
