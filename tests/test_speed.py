@@ -13,7 +13,7 @@ from vitlab.cli import main
 from vitlab.data.augment import Augment
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Csv
-from vitlab.models.backbones import create_backbone, feature_dim, unfuse_attention
+from vitlab.models.backbones import create_backbone, feature_dim, suit_attention_to_cpu
 from vitlab.precision import fastest_precision
 
 KINDS = {"cnn": ("resnet18_half", 32), "vit": ("vit_dim128_depth6_patch8", 32)}
@@ -27,8 +27,7 @@ def plain_loop(kind, images, targets, epochs):
     layout = torch.channels_last if kind == "cnn" else torch.contiguous_format
     backbone = create_backbone(name, image_size=64, channels=1)
     model = torch.nn.Sequential(backbone, torch.nn.Linear(feature_dim(backbone), 3)).to(memory_format=layout)
-    if bf16:
-        unfuse_attention(model)
+    suit_attention_to_cpu(model, fastest_precision("cpu"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     loader = DataLoader(TensorDataset(images, targets), batch_size=batch_size, shuffle=True, drop_last=True)
     augment, seen, start = Augment(), 0, 0.0

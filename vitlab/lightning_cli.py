@@ -25,7 +25,7 @@ from vitlab.data.sources import Source
 from vitlab.devices import prepare, whole
 from vitlab.extra_outputs import extra_outputs
 from vitlab.mistakes import OneLine, explain
-from vitlab.models.backbones import unfuse_attention
+from vitlab.models.backbones import suit_attention_to_cpu
 from vitlab.models.base import BaseModule
 from vitlab.models.classifier import CNNClassifier, ViTClassifier
 from vitlab.models.compiled import CompileMode
@@ -135,8 +135,8 @@ class VitlabCLI(LightningCLI):
         except ValueError as error:
             raise ValueError(explain(str(error), self._parser(self.verb), OneLineParser.named)) from error
         trainer = self.config[self.verb].trainer
-        if on_cpu(trainer.accelerator) and "16" in str(trainer.precision):
-            unfuse_attention(self.model)
+        if on_cpu(trainer.accelerator):
+            suit_attention_to_cpu(self.model, str(trainer.precision))
         self.model.compile_hot(self.config[self.verb].compile)
         if torch.cuda.is_available():
             torch.set_float32_matmul_precision("high")  # TF32 for what bf16 leaves in float32

@@ -15,6 +15,7 @@ from vitlab.models.backbones import (
     feature_dim,
     load_backbone,
     save_backbone,
+    suit_attention_to_cpu,
     unfuse_attention,
 )
 
@@ -276,6 +277,16 @@ def test_attention_step_by_step_computes_what_the_fused_one_does():
     unfuse_attention(model)
     assert not any(block.attn.fused_attn for block in model.blocks)
     torch.testing.assert_close(model(images), fused, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "precision", "fused"), [(64, "32-true", False), (128, "32-true", True), (128, "bf16-mixed", False)]
+)
+def test_a_cpu_fuses_attention_where_that_is_faster(image_size, precision, fused):
+    """64 and 256 patches."""
+    model = torch.nn.ModuleList([create_backbone("vit_dim128_depth6_patch8", image_size=image_size, channels=1)])
+    suit_attention_to_cpu(model, precision)
+    assert {block.attn.fused_attn for block in model[0].blocks} == {fused}
 
 
 def test_a_colleague_can_read_the_file(tmp_path):

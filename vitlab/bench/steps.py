@@ -19,7 +19,7 @@ from vitlab.bench.plain_loop import recipe_on
 from vitlab.bench.trainer import WARM_UP, StepClock, run, synchronise
 from vitlab.cost import counted_flops
 from vitlab.data.batches import Batch
-from vitlab.models.backbones import PRESETS, unfuse_attention
+from vitlab.models.backbones import PRESETS, suit_attention_to_cpu
 from vitlab.models.base import BaseModule
 from vitlab.models.classifier import CNNClassifier, ViTClassifier
 from vitlab.models.compiled import compiled
@@ -172,8 +172,8 @@ def make_module(kind: Kind, backbone: str, size: int, classes: int = CLASSES) ->
 
 def on_device(model: Model, device: str) -> Model:
     """Return a model on a device, with the attention that `fit` gives it there."""
-    if device == "cpu" and "16" in fastest_precision("cpu"):
-        unfuse_attention(model)
+    if device == "cpu":
+        suit_attention_to_cpu(model, fastest_precision("cpu"))
     return model.to(device)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import timm
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from timm.layers import resample_abs_pos_embed
+from timm.layers import PatchEmbed, resample_abs_pos_embed
 from timm.models import get_pretrained_cfg
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ Kwargs = dict[str, Any]
 # Average pooling without a norm of its own, so that pretraining (which pools nothing) and classification name the last
 # norm alike.
 _VIT: Kwargs = {"global_pool": "avg", "fc_norm": False}
+FEW_TOKENS = 100
 PRESETS: dict[str, tuple[str, Kwargs]] = {
     "resnet18_half": ("resnet18", {"channels": [32, 64, 128, 256]}),
     "vit_dim128_depth6_patch8": (
@@ -186,11 +187,23 @@ def _keep_resolution(model: nn.Module, name: str) -> None:
     model.maxpool = nn.Identity()  # has no weights, so that the state dict stays timm's
 
 
-def unfuse_attention(module: nn.Module) -> None:
-    """Let timm's attention blocks multiply and softmax step by step, for bf16 on CPUs.
+def suit_attention_to_cpu(model: nn.Module, precision: str) -> None:
+    """Leave out torch's fused attention where a CPU is faster without: in bf16, and in float32 for few tokens.
 
-    torch 2.14's fused kernel takes there as long as float32; without it a small ViT trains 1.7 times as fast.
+    Without it a small ViT trains 1.7 times as fast in bf16 (torch 2.14). In float32 two threads take 0.6 of the fused
+    kernel's time for 17 tokens, 0.8 for 65 and 1.2 for 197; docs/performance.md has more.
+
+    Args:
+        model: With or without backbones of timm that cut images into patches.
+        precision: As the Trainer takes it.
     """
+    tokens = max((part.num_patches for part in model.modules() if isinstance(part, PatchEmbed)), default=0)
+    if "16" in precision or tokens <= FEW_TOKENS:
+        unfuse_attention(model)
+
+
+def unfuse_attention(module: nn.Module) -> None:
+    """Let timm's attention blocks multiply and softmax step by step."""
     for part in module.modules():
         if hasattr(part, "fused_attn"):
             part.fused_attn = False  # type: ignore[assignment]
