@@ -65,10 +65,9 @@ class Parameters:
     def identity(cls, n: int, height: int, width: int) -> "Parameters":
         """Returns the parameters that leave n images of height x width as they are."""
         zero, one = np.zeros(n), np.ones(n)
-        crop = np.tile([0.0, 0.0, height, width], (n, 1))
         return cls(
-            angle=zero, translate=np.zeros((n, 2)), scale=one, shear=zero, crop=crop, flip=np.zeros((n, 2)),
-            brightness=one, contrast=one, gamma=one,
+            angle=zero, translate=np.zeros((n, 2)), scale=one, shear=zero, flip=np.zeros((n, 2)),
+            crop=np.tile([0.0, 0.0, height, width], (n, 1)), brightness=one, contrast=one, gamma=one,
             blur=zero, noise=zero, noise_key=np.zeros(n, np.int64), erase=np.zeros((n, 4)),
         )  # fmt: skip
 
@@ -258,8 +257,7 @@ class Augment:
         Returns:
             (B, C, H, W) float32, in [0, 1] without `finish`.
         """
-        n = len(images_u8)
-        chunk = n
+        n = chunk = len(images_u8)
         if images_u8.device.type == "cpu" and n:
             chunk = max(1, _CHUNK * torch.get_num_threads() // images_u8[0].numel())
         if chunk >= n:
@@ -277,19 +275,22 @@ class Augment:
         def per_image(values: FloatArray) -> Tensor:
             return torch.from_numpy(values.astype(np.float32)).to(device, non_blocking=True)[:, None, None, None]
 
-        x = images_u8.to(torch.float32).div_(255)
-        if self._affine or self._crops or self.hflip or self.vflip:
+        x = images_u8.to(torch.float32)
+        if moves := bool(self._affine or self._crops or self.hflip or self.vflip):
             # A crop that touches the border repeats it, as a resize does; only the affine part can look outside.
-            x = image_ops.warp(x, p.theta(height, width), "zeros" if self._affine else "border").clamp_(0, 1)
-        if self.brightness:
-            x.mul_(per_image(p.brightness)).clamp_(0, 1)
+            x = image_ops.warp(x, p.theta(height, width), "zeros" if self._affine else "border")
+        x = x.mul_(per_image(p.brightness / 255)) if self.brightness else x.div_(255)
+        if moves or self.brightness:
+            x.clamp_(0, 1)
         if self.contrast:
-            torch.lerp(image_ops.grey_mean(x), x, per_image(p.contrast), out=x).clamp_(0, 1)
+            grey = image_ops.grey_mean(x).mul_(per_image(1 - p.contrast))
+            x.mul_(per_image(p.contrast)).add_(grey).clamp_(0, 1)  # torch.lerp takes three times as long
         if self.gamma:
             x.pow_(per_image(p.gamma))
         if self.blur and (chosen := np.flatnonzero(p.blur)).size:
             index = torch.from_numpy(chosen).to(device, non_blocking=True)
-            x[index] = image_ops.blur(x[index], per_image(p.blur[chosen]), self.blur_kernel)
+            blurred = image_ops.blur(x.index_select(0, index), per_image(p.blur[chosen]), self.blur_kernel)
+            x.index_copy_(0, index, blurred)  # whole images, unlike x[index] = blurred
         if self.noise:
             key = torch.from_numpy(p.noise_key.astype(np.int32)).to(device, non_blocking=True)
             x.addcmul_(image_ops.normal(key, x[0].numel()).view_as(x), per_image(p.noise)).clamp_(0, 1)
