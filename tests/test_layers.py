@@ -17,7 +17,7 @@ ARROWS = {
     "cli": ["collector", "config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks",
             "study", "evaluate", "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
-                      "allocator", "devices", "evaluate", "extra_outputs", "stops"],
+                      "allocator", "checkpoint_io", "devices", "evaluate", "extra_outputs", "stops"],
     "devices": ["checkpoint", "checkpoint_io", "models"],
     "checkpoint_io": [],
     "allocator": [],
@@ -86,8 +86,8 @@ ARROWS = {
     "predict": ["checkpoint", "predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
     # it measures what a user runs: `fit` whole, its parts, and the files that `compare` reads
-    "bench": ["bench", "allocator", "models", "data", "evaluate", "lightning_cli", "memory", "mistakes", "precision",
-              "report", "shipped"],
+    "bench": ["bench", "allocator", "cost", "models", "data", "evaluate", "lightning_cli", "memory", "mistakes",
+              "precision", "report", "shipped"],
 }
 # What everyone may take from vitlab itself.
 ROOT = ["__version__", "atomic", "csv_text", "npz", "spreadsheet", "yaml_text"]

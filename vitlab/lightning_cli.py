@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import Logger
 
 from vitlab.allocator import keep_freed_memory
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
+from vitlab.checkpoint_io import LastCheckpoint
 from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
@@ -39,7 +40,6 @@ from vitlab.run_folder import (
     SaveConfigAtFit,
     approach_of,
     check_free,
-    checkpoint_last,
     clear,
     log_final,
     loggers,
@@ -201,7 +201,7 @@ class VitlabCLI(LightningCLI):
         if fit and not self.model.pretraining:
             # Lightning's save_last follows improvements of the best only. Behind that one in the list: last.ckpt
             # then knows the best of its own epoch.
-            trainer.callbacks.append(checkpoint_last(self.folder))  # type: ignore[attr-defined]
+            trainer.callbacks.append(LastCheckpoint(self.folder / "checkpoints"))  # type: ignore[attr-defined]
         return trainer
 
     def fit(self, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
@@ -134,17 +134,6 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
         path.unlink()
-
-
-def checkpoint_last(folder: Path) -> ModelCheckpoint:
-    """Return the callback that keeps checkpoints/last.ckpt, after every epoch, to resume from."""
-    return ModelCheckpoint(
-        folder / "checkpoints",
-        filename="last",
-        monitor=None,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
 
 
 class EpochRow(Callback):

@@ -1,0 +1,57 @@
+"""The two checkpoints of a run: one file with two names where the last epoch is the best one."""
+
+import os
+
+import pytest
+import torch
+
+from tests.test_chain import TINY_CNN, data_flags
+from vitlab.cli import main
+
+
+def fit(images, root, *flags):
+    """Train an epoch, or go on to a second one, and return best.ckpt and last.ckpt."""
+    assert main([
+        "fit", "--config", "configs/cnn.yaml", *data_flags(images), *TINY_CNN, f"--run.root={root}",
+        "--trainer.accelerator=cpu", "--trainer.max_epochs=1", *flags,
+    ]) == 0  # fmt: skip
+    folder = root / "discs" / "cnn" / "seed0" / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "last.ckpt"]
+    return folder / "best.ckpt", folder / "last.ckpt"
+
+
+def content(path):
+    return torch.load(path, weights_only=True)
+
+
+def test_the_last_epoch_is_linked_where_it_is_the_best_and_replaced_by_later_ones(image_folder, tmp_path):
+    best, last = fit(image_folder, tmp_path)
+    assert best.samefile(last)
+    first = best.read_bytes()
+    (tmp_path / "discs" / "cnn" / "seed0" / "results.json").unlink()
+    worse = ["--model.optim.lr=10", "--trainer.max_epochs=2", f"--ckpt_path={last}"]
+    best, last = fit(image_folder, tmp_path, *worse)
+    assert best.read_bytes() == first and content(best)["epoch"] == 0 and content(last)["epoch"] == 1
+
+
+def test_it_is_the_file_that_would_have_been_written(image_folder, tmp_path, monkeypatch):
+    """Also the way of file systems that know no links."""
+    linked = content(fit(image_folder, tmp_path / "linked")[1])
+
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    best, last = fit(image_folder, tmp_path / "written")
+    assert not best.samefile(last)
+    written = content(last)
+    assert linked.keys() == written.keys()
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "loops", "epoch", "global_step"):
+        torch.testing.assert_close(linked[key], written[key], rtol=0, atol=0, check_device=True, allow_subclasses=True)
+
+
+@pytest.mark.parametrize("flag", ["--checkpoint.save_weights_only=true", "--checkpoint.save_on_train_epoch_end=false"])
+def test_what_is_no_whole_state_of_the_epoch_s_end_is_not_linked(image_folder, tmp_path, flag):
+    best, last = fit(image_folder, tmp_path, flag)
+    assert not best.samefile(last)
+    assert content(last)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] == 1
