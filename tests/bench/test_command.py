@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -94,3 +96,9 @@ def test_mistakes_are_one_line(args, line, tmp_path, capsys, monkeypatch):
     told = capsys.readouterr().err.strip()
     assert line in told and len(told.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_name_of_a_row_is_told_before_torch_is_imported():
+    code = "import sys; from vitlab.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "bench", "--rows", "nothing"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["2", "False"]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from vitlab.allocator import keep_freed_memory
 from vitlab.atomic import check_writable
 from vitlab.bench.output import markdown, read
+from vitlab.bench.rows import chosen, planned, training_size
 from vitlab.mistakes import one_line_parser
 from vitlab.report.insert import check_marks, insert
 
@@ -109,6 +110,7 @@ def _check(settings: Any) -> None:
         if not 0 < settings[name] < 3600:
             raise ValueError(f"--{name} is {settings[name]}; give seconds above 0, up to an hour")
     if settings.findings is None:
+        list(chosen(planned(settings.device, sorted(settings.size)), settings.rows))
         check_writable(settings.out, "--out")
     if settings.into is not None:
         check_marks(settings.into, settings.mark)
@@ -119,10 +121,9 @@ def _measured(settings: Any) -> Iterator[dict[str, Any]]:
     from vitlab.bench.conditions import Conditions, built_in, image_folder, say
     from vitlab.bench.measure import Measured, measure
     from vitlab.bench.output import record
-    from vitlab.bench.rows import all_rows, chosen
+    from vitlab.bench.rows import all_rows
 
     rows = all_rows(settings.device, sorted(settings.size))
-    names = list(chosen(rows, settings.rows))
     source, splits, data = _images(settings.data) if settings.data else (built_in(), None, "phantom")
     with image_folder(source, splits=splits or source.manifest(), most=settings.images) as (images, work):
         kept = {name: settings[name] for name in ("steps", "epochs", "seconds", "run_seconds", "compile")}
@@ -132,7 +133,7 @@ def _measured(settings: Any) -> Iterator[dict[str, Any]]:
         count = sum(path.is_file() for path in (images / "train").rglob("*"))
         about = {"device": _device(settings.device), "threads": threads, "images": count, "data": data,
                  "repeats": settings.repeats, "settings": kept | {"size": settings.size}}  # fmt: skip
-        for name in names:
+        for name in chosen(rows, settings.rows):
             measured.append(measure(rows[name](conditions), settings.repeats, say))
             yield record(measured, about, {})
         yield record(measured, about, _sections(settings, conditions, measured))
@@ -142,7 +143,6 @@ def _sections(settings: Any, conditions: Any, measured: list[Any]) -> dict[str, 
     """Return what is no row: the peak and its shares, where steps were measured; the breakdown, where epochs were."""
     from vitlab.bench.conditions import say
     from vitlab.bench.peak import peak, shares_of_peak
-    from vitlab.bench.rows import training_size
     from vitlab.bench.runs import breakdown
 
     sections: dict[str, Any] = {}

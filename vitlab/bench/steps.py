@@ -32,7 +32,6 @@ CLASSES = 4
 Model = TypeVar("Model", bound=nn.Module)
 Supervised = Literal["cnn", "vit"]
 Kind = Literal["cnn", "vit", "simclr", "mae"]
-SUPERVISED: tuple[Supervised, ...] = ("cnn", "vit")
 # Images a step: on a CPU as the recipes have them, which tests/bench/test_rows.py compares.
 IMAGES: dict[str, dict[Kind, int]] = {
     "cpu": {"cnn": 32, "vit": 32, "simclr": 128, "mae": 64},
