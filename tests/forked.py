@@ -197,6 +197,7 @@ def _guard(order, passed):
 def _work(order, streams):
     """Be the process that was asked for."""
     import torch
+    from lightning.fabric.utilities import rank_zero
 
     if order["session"]:
         os.setsid()
@@ -211,6 +212,7 @@ def _work(order, streams):
     os.environ.update(order["env"])
     sys.path[:0] = [path for path in order["env"].get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
     torch.set_num_threads(int(order["env"]["OMP_NUM_THREADS"]))
+    rank_zero.rank_zero_only.rank = rank_zero._get_rank() or 0  # read from the environment at the import
     code = 1
     try:
         code = _run(*order["command"])
