@@ -148,11 +148,14 @@ class Forked:
 
 def serve():
     """Fork a process for each order that comes, until nobody can ask any more."""
-    import omegaconf  # noqa: F401  # Lightning's loggers and checkpoints import them late
-    import tensorboard.plugins.projector  # noqa: F401
-    import torch.distributed.fsdp  # noqa: F401
+    from vitlab.collector import paused
 
-    from vitlab.study import worker  # noqa: F401
+    with paused():
+        import omegaconf  # noqa: F401  # Lightning's loggers and checkpoints import them late
+        import tensorboard.plugins.projector  # noqa: F401
+        import torch.distributed.fsdp  # noqa: F401
+
+        from vitlab.study import worker  # noqa: F401
 
     asked = socket.socket(fileno=int(sys.argv[1]))
     while order := _receive(asked, 4):
@@ -163,6 +166,7 @@ def serve():
             os.close(number)
         _reap(os.WNOHANG)
     _reap(0)
+    os._exit(0)  # Python's own end takes a second with all these modules
 
 
 def _receive(asked, streams):
