@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.forked import Nursery
+
 REPO = Path(__file__).parents[1]
 # What a shell starts in the background ignores Ctrl-C, and so would the processes that tests start and stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,6 +48,14 @@ def _own_cache(tmp_path_factory):
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     cache.mkdir(exist_ok=True)
     os.environ["VITLAB_CACHE"] = str(cache)
+
+
+@pytest.fixture(scope="session")
+def nursery():
+    """Return what starts processes as `subprocess` does, and in no time: see `tests.forked`."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
 
 
 @pytest.fixture(scope="session")

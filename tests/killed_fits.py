@@ -6,7 +6,6 @@ python -m tests.killed_fits --kills 20
 import argparse
 import contextlib
 import itertools
-import json
 import os
 import random
 import signal
@@ -18,41 +17,24 @@ from pathlib import Path
 
 import torch
 
+from tests.forked import Nursery
 from tests.study.kill_loop import curves, figures
 
 MOMENTS = ("writing", "before the rename", "behind the rename")
 
 
-def serve():
-    """Fork a run for each line of standard input, so that torch is imported once; never compute here."""
-    from vitlab import lightning_cli  # noqa: F401
+DYING = """
+import sys
+from tests.killed_fits import die_at
+from vitlab.cli import main
 
-    for line in sys.stdin:
-        order = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            os._exit(_run(order))
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+if sys.argv[1]:
+    die_at(sys.argv[1], int(sys.argv[2]))
+sys.exit(main(sys.argv[3:]))
+"""
 
 
-def _run(order):
-    from vitlab.cli import main
-
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    torch.set_num_threads(1)
-    if order["moment"]:
-        _die(order["moment"], order["checkpoint"])
-    try:
-        return main(order["argv"])
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-
-
-def _die(moment, number):
+def die_at(moment, number):
     """Kill this process when it writes or renames its so-manieth checkpoint."""
     counted = {"left": number}
     save, replace = torch.save, os.replace
@@ -80,16 +62,10 @@ def _die(moment, number):
 
 
 class Runs:
-    """Runs of `fit` in processes of their own."""
+    """Runs of `fit` in processes of their own, which a nursery starts."""
 
-    def __init__(self, log):
-        command = [sys.executable, "-c", "from tests.killed_fits import serve; serve()"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.log = log
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(60)
+    def __init__(self, nursery, log):
+        self.nursery, self.log = nursery, log
 
     def run(self, argv, moment=None, checkpoint=0, after=None):
         """Return the exit code of a run, -9 of one that was killed.
@@ -100,15 +76,16 @@ class Runs:
             checkpoint: Which checkpoint's, from 1.
             after: Seconds after which it is killed from outside.
         """
-        order = {"argv": argv, "log": str(self.log), "moment": moment, "checkpoint": checkpoint}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        pid = int(self.process.stdout.readline())
+        with self.log.open("a") as log:
+            process = self.nursery.popen(
+                [sys.executable, "-c", DYING, moment or "", str(checkpoint), *argv], stdout=log,
+                stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
         if after is not None:
             time.sleep(after)
             with contextlib.suppress(ProcessLookupError):  # it has ended; its number is not given to another so soon
-                os.kill(pid, signal.SIGKILL)
-        return int(self.process.stdout.readline())
+                process.kill()
+        return process.wait()
 
 
 def gone_on_with(argv, folder):
@@ -147,7 +124,8 @@ def main():
     options = parser.parse_args()
     out, rng, failed = Path(tempfile.mkdtemp(prefix="vitlab-kills-")), random.Random(options.seed), []
     images = write_discs(out / "discs")
-    runs = Runs(out / "log")
+    nursery = Nursery()
+    runs = Runs(nursery, out / "log")
     for approach in APPROACHES:
         begin = time.monotonic()
         argv, whole = command(approach, images, out / "whole")
@@ -174,7 +152,7 @@ def main():
             for path in (parts / "checkpoints").iterdir():
                 path.unlink()
         print(f"{approach}: {lost} kills")
-    runs.close()
+    nursery.close()
     return int(bool(failed))
 
 

@@ -91,16 +91,16 @@ def test_a_run_goes_on_under_an_older_clock(flags, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_of_two_at_once_one_is_refused_and_a_dead_one_holds_nothing(flags, tmp_path):
+def test_of_two_at_once_one_is_refused_and_a_dead_one_holds_nothing(flags, tmp_path, nursery):
     command = [sys.executable, "-m", "vitlab", *flags]
     waiting = [*command, "--trainer.callbacks+=accidental.Wait"]
     logs = [tmp_path / "0.log", tmp_path / "1.log"]
-    both = [subprocess.Popen(waiting, stdout=log.open("w"), stderr=subprocess.STDOUT) for log in logs]
+    both = [nursery.popen(waiting, stdout=log.open("w"), stderr=subprocess.STDOUT) for log in logs]
     last = folder_of(tmp_path) / "checkpoints" / "last.ckpt"
     try:
         wait_for(lambda: last.exists() and any(process.poll() is not None for process in both), 200)
         (refused,) = [number for number, process in enumerate(both) if process.poll() is not None]
-        third = subprocess.run([*command, "--run.overwrite=true"], capture_output=True, text=True, timeout=200)
+        third = nursery.run([*command, "--run.overwrite=true"], timeout=200)
         for code, said in ((both[refused].returncode, logs[refused].read_text()), (third.returncode, third.stderr)):
             (line,) = [line for line in said.splitlines() if line.startswith("vitlab fit: ")]
             assert code == 2 and "Traceback" not in said

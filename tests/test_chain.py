@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests.conftest import wait_for
 from vitlab.cli import main
 
 TINY_CNN = ["--model.backbone=resnet18", '--model.backbone_kwargs={"channels": [8, 8, 16, 16]}']
@@ -240,17 +240,12 @@ def test_a_pretraining_cannot_be_tested(runs, capsys):
 
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_how_to_go_on(tmp_path, image_folder, signal_number, code):
+def test_a_stopped_run_says_how_to_go_on(tmp_path, image_folder, nursery, signal_number, code):
     command = [sys.executable, "-m", "vitlab", "fit", "--config", "configs/cnn.yaml", *data_flags(image_folder)]
     command += [*TINY_CNN, "--trainer.accelerator=cpu", "--trainer.max_epochs=100000", f"--run.root={tmp_path}"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell hands it on as ignored
-    )  # fmt: skip
+    process = nursery.popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     last = tmp_path / "discs" / "cnn" / "seed0" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_for(last.exists)
     process.send_signal(signal_number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == code, err

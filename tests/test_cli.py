@@ -35,9 +35,10 @@ def test_help_is_quick_and_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.endswith("False\n")
 
 
-def test_fit_help_and_print_config_work():
-    assert "--model.help" in run("fit", "--help").stdout
-    printed = run("fit", *CNN, "--print_config").stdout
+def test_fit_help_and_print_config_work(nursery):
+    command = [sys.executable, "-m", "vitlab", "fit"]
+    assert "--model.help" in nursery.run([*command, "--help"]).stdout
+    printed = nursery.run([*command, *CNN, "--print_config"]).stdout
     assert "class_path: vitlab.models.classifier.CNNClassifier" in printed and "max_epochs: 40" in printed
 
 

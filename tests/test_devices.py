@@ -1,11 +1,13 @@
 """Several processes through the real command line: they train as one does, leave the same files, and end together.
 
-On CPUs, over gloo. 37 validation images and 13 test images: no number of ranks divides them.
+On CPUs, over gloo. 37 validation images and 13 test images: no number of ranks divides them. One run is started as
+users start it; the processes of the others are forked (see `tests.forked`), those that Lightning starts too.
 """
 
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +17,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from tests.conftest import write_discs
+from tests.conftest import wait_for, write_discs
 from tests.test_chain import TINY_CNN, TINY_DECODER, TINY_VIT, data_flags
 from vitlab.cli import main
 
@@ -59,10 +61,17 @@ def command(approach, images, root, devices, overlay, *flags):
             f"--trainer.devices={devices}", f"--data.batch_size={16 // devices}", *settings, *flags]  # fmt: skip
 
 
-def in_processes(args, **settings):
-    return subprocess.run(
-        [sys.executable, "-m", "vitlab", *args], capture_output=True, text=True, timeout=500, **settings
-    )
+@pytest.fixture
+def in_processes(nursery):
+    """Return what runs `vitlab` with its processes, waits for all of them, and returns what `subprocess.run` does."""
+
+    def run(args, forked=True, **settings):
+        command, devices = [sys.executable, "-m", "vitlab", *args], int(re.search(r"devices=(\d)", " ".join(args))[1])
+        if forked:
+            return nursery.run(command, spares=devices - 1, timeout=500, **settings)
+        return subprocess.run(command, capture_output=True, text=True, timeout=500, **settings)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -115,14 +124,19 @@ def equal(run, alone):
     ("approach", "devices", "overlay"),
     [("cnn", 2, "ddp"), ("simclr", 4, "ddp"), ("vit", 4, "ddp"), ("cnn", 2, "fsdp"), ("mae", 2, "fsdp")],
 )
-def test_processes_equal_one_on_the_same_global_batch(approach, devices, overlay, one, uneven, tmp_path):
-    done = in_processes(command(approach, uneven, tmp_path, devices, overlay))
+def test_processes_equal_one_on_the_same_global_batch(
+    approach, devices, overlay, one, uneven, tmp_path, in_processes
+):
+    forked = (approach, overlay) != ("cnn", "ddp")
+    done = in_processes(command(approach, uneven, tmp_path, devices, overlay), forked)
     assert done.returncode == 0, done.stderr[-3000:]
     equal(tmp_path / "discs" / approach / "seed0", one / approach / "seed0")
     assert done.stderr.count("steps of 16 images") == 1 and "divide data.batch_size" in done.stderr
 
 
-def test_a_learning_rate_that_grows_with_the_global_batch_equals_one_that_is_as_large(one, uneven, tmp_path):
+def test_a_learning_rate_that_grows_with_the_global_batch_equals_one_that_is_as_large(
+    one, uneven, tmp_path, in_processes
+):
     scaling = ["--model.optim.lr=7.5e-4", "--model.optim.lr_scaling=sqrt", "--model.optim.base_batch_size=4"]
     done = in_processes(command("mae", uneven, tmp_path, 2, "ddp", *scaling))
     assert done.returncode == 0, done.stderr[-3000:]
@@ -131,7 +145,7 @@ def test_a_learning_rate_that_grows_with_the_global_batch_equals_one_that_is_as_
 
 
 @pytest.mark.parametrize(("overlay", "rank"), [("ddp", 1), ("fsdp", 0)])
-def test_a_process_that_dies_ends_the_run_which_goes_on(overlay, rank, one, uneven, tmp_path):
+def test_a_process_that_dies_ends_the_run_which_goes_on(overlay, rank, one, uneven, tmp_path, in_processes):
     (tmp_path / "dying.py").write_text(DYING)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     args = command("vit", uneven, tmp_path, 2, overlay)
@@ -149,15 +163,13 @@ def test_a_process_that_dies_ends_the_run_which_goes_on(overlay, rank, one, unev
     equal(run, one / "vit" / "seed0")
 
 
-def test_sigterm_ends_all_processes_and_says_how_to_go_on(uneven, tmp_path):
+def test_sigterm_ends_all_processes_and_says_how_to_go_on(uneven, tmp_path, nursery):
     args = command("vit", uneven, tmp_path, 2, "ddp", "--trainer.max_epochs=100000")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vitlab", *args], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    process = nursery.popen(
+        [sys.executable, "-m", "vitlab", *args], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, spares=1
     )
     last = tmp_path / "discs" / "vit" / "seed0" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 300
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_for(lambda: last.exists() or process.poll() is not None, 300)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)  # standard error closes when the last process has ended
     assert process.returncode == 143, err[-3000:]

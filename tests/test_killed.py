@@ -22,10 +22,8 @@ def command(approach, images, root):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    running = Runs(tmp_path_factory.mktemp("killed") / "log")
-    yield running
-    running.close()
+def runs(tmp_path_factory, nursery):
+    return Runs(nursery, tmp_path_factory.mktemp("killed") / "log")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_chain import TINY_CNN
 from vitlab.cli import main
 
 
@@ -57,7 +58,8 @@ def test_a_file_for_the_folder_of_all_runs_is_refused(image_folder, tmp_path, ca
 def test_the_configuration_lies_in_the_run_folder_whatever_the_logger(logger, image_folder, tmp_path, monkeypatch):
     shipped = Path("configs/cnn.yaml").absolute()
     monkeypatch.chdir(tmp_path)
-    small = ["--data.image_size=32", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", f"--config={shipped}"]
+    small = [*TINY_CNN, "--data.image_size=32", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
+    small += [f"--config={shipped}"]
     own = ["--trainer.logger.save_dir=curves"] if logger != "false" else []
     assert main(args("fit", image_folder, "runs", *small, f"--trainer.logger={logger}", *own)) == 0
     assert [path.parent for path in tmp_path.rglob("config.yaml")] == [tmp_path / "runs/discs/cnn/seed0"]
@@ -72,7 +74,7 @@ def test_a_fine_tuning_without_its_pretraining_is_refused(recipe, image_folder, 
 
 
 def test_a_checkpoint_is_evaluated_at_the_size_of_its_training(image_folder, tmp_path, capsys):
-    small = ["--data.image_size=32", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
+    small = [*TINY_CNN, "--data.image_size=32", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
     assert main(args("fit", image_folder, tmp_path, *small)) == 0
     best = f"--ckpt_path={tmp_path}/discs/cnn/seed0/checkpoints/best.ckpt"
     for verb in ("validate", "test", "predict"):

@@ -115,6 +115,9 @@ def test_cheng_has_persons_under_two_names_and_no_exact_pair(data_root, tmp_path
     assert not {"same file", "same pixels", "padded"} & set(found["pairs"])
     assert [alike["patients"] for alike in found["patients"]["alike"]] == [["103257", "103837"], ["111710", "97793"]]
     assert found["test"]["near_in_train"] < 10
+    with (tmp_path / "pairs.csv").open() as file:
+        strangers = [pair for pair in csv.DictReader(file) if pair["patient_a"] != pair["patient_b"]]
+    assert 0 < len(strangers) <= 8  # all of these two persons, true by eye
     (value,) = [value for value in found["worth"] if value["split"] == "test"]
     with open(predictions) as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]

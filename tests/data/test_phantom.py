@@ -286,11 +286,11 @@ def test_a_small_cnn_solves_it_and_drops_on_the_other_scanner(whole):
     targets = torch.from_numpy(manifest.targets.copy())
     split = {s: torch.from_numpy(np.flatnonzero(manifest.split == s)) for s in ("train", "val", "test")}
     torch.manual_seed(0)
-    model = timm.create_model("resnet18", channels=(32, 64, 128, 256), in_chans=1, num_classes=4)
-    epochs, batch = 7, 32
+    model = timm.create_model("resnet18", channels=(16, 32, 64, 128), in_chans=1, num_classes=4)
+    epochs, batch = 6, 24
     steps = epochs * (len(split["train"]) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for step in range(steps):
         if step % (steps // epochs) == 0:
             order = split["train"][torch.randperm(len(split["train"]))]

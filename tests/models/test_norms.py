@@ -1,6 +1,7 @@
 """Batch norms over several processes: statistics, gradients and activations are those of one process."""
 
 import copy
+import sys
 
 import pytest
 import timm
@@ -42,7 +43,6 @@ def work(rank, folder, device):
 
 
 def compare(folder, device):
-    multiprocessing.spawn(work, (str(folder), device), nprocs=2)
     loss, gradients, buffers = torch.load(next(folder.glob("two-*.pt")), map_location="cpu")
     own_loss, own_gradients, own_buffers = figures(network(), torch.cat(PARTS))
     torch.testing.assert_close(loss, own_loss, rtol=1e-4, atol=0)
@@ -50,13 +50,17 @@ def compare(folder, device):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_two_processes_with_batches_of_two_and_five_are_one_with_seven(tmp_path):
+def test_two_processes_with_batches_of_two_and_five_are_one_with_seven(tmp_path, nursery):
+    code = "import sys; from tests.models.test_norms import work; work(int(sys.argv[1]), sys.argv[2], 'cpu')"
+    running = [nursery.popen([sys.executable, "-c", code, str(rank), str(tmp_path)]) for rank in (0, 1)]
+    assert [process.wait(timeout=300) for process in running] == [0, 0]
     compare(tmp_path, "cpu")
 
 
 @pytest.mark.gpu
 def test_two_processes_on_one_gpu_are_one_on_the_cpu(tmp_path):
     """Over gloo, which lets two processes share a device; torch's kernels do the rest."""
+    multiprocessing.spawn(work, (str(tmp_path), "cuda:0"), nprocs=2)
     compare(tmp_path, "cuda:0")
 
 

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from typing import NamedTuple
 
@@ -185,9 +184,8 @@ torch.distributed.destroy_process_group()
 """
 
 
-def test_two_processes_equal_one_on_the_joined_batch(tmp_path):
-    command = [sys.executable, "-W", "ignore", "-c", WORKER]
-    running = [subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in (0, 1)]
+def test_two_processes_equal_one_on_the_joined_batch(tmp_path, nursery):
+    running = [nursery.popen([sys.executable, "-c", WORKER, str(rank), str(tmp_path)]) for rank in (0, 1)]
     assert [process.wait(timeout=300) for process in running] == [0, 0]
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     one_loss, one_grads = results[0][0]

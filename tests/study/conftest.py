@@ -5,12 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from tests.study.forked import Nursery
 from vitlab.cli import main
 from vitlab.report import page
 from vitlab.study import workers
@@ -40,7 +40,8 @@ sys.exit(main())
 class Study:
     """A study file and where it runs."""
 
-    def __init__(self, folder, images):
+    def __init__(self, folder, images, nursery):
+        self.nursery = nursery
         self.folder, self.path, self.root = folder, folder / "tiny.yaml", folder / "logs"
         self.data = folder / "discs.yaml"
         source = {"class_path": "ImageFolder", "init_args": {"root": str(images)}}
@@ -64,12 +65,18 @@ class Study:
         """Run it in this process, its workers as processes of their own; return the exit code."""
         return main([*self.args, *flags])
 
-    def start(self, *flags, **environment):
-        """Start it as a process of its own, which leaves the comparison at its end out."""
-        return subprocess.Popen(
-            [sys.executable, "-c", WITHOUT_COMPARISON, *self.args, *flags], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
-        )  # fmt: skip
+    def start(self, *flags, forked=True, **environment):
+        """Start it as a process of its own, which leaves the comparison at its end out.
+
+        Args:
+            flags: More of the command line.
+            forked: Whether it and its first three workers are forked, or are started as users' are.
+            environment: More of it.
+        """
+        command = [sys.executable, "-c", WITHOUT_COMPARISON, *self.args, *flags]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        popen = partial(self.nursery.popen, spares=3) if forked else subprocess.Popen
+        return popen(command, **pipes, env={**os.environ, **environment})
 
     def results(self):
         """Return run folder below the study -> its results, those set aside left out."""
@@ -86,17 +93,9 @@ class Study:
 
 
 @pytest.fixture
-def study(tmp_path, image_folder):
+def study(tmp_path, image_folder, nursery):
     """Return a study of one CNN and one seed, to be changed by `write`."""
-    return Study(tmp_path, image_folder)
-
-
-@pytest.fixture(scope="session")
-def nursery():
-    """Return the process that workers are forked from, which is started when there is a first one."""
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
+    return Study(tmp_path, image_folder, nursery)
 
 
 @pytest.fixture(autouse=True)

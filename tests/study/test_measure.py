@@ -2,7 +2,11 @@
 
 import shutil
 
+import pytest
+
 from tests.study.conftest import CHAIN
+
+pytestmark = pytest.mark.slow
 
 
 def test_finished_runs_are_measured_without_training(study, capsys):

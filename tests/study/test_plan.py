@@ -136,6 +136,7 @@ def test_the_phantom_on_shuffled_labels_differs_from_the_phantom_by_them_alone()
     assert own == {key: value for key, value in plain.settings.items() if key != "run.features"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_shipped_study_passes_the_checks_of_fit(path, data_root, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("VITLAB_DATA", str(data_root))

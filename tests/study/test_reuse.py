@@ -3,8 +3,12 @@
 import json
 import shutil
 
+import pytest
+
 from tests.study.conftest import CHAIN
 from tests.study.kill_loop import figures
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_study_takes_over_what_another_one_has_trained(study, capsys):

@@ -4,8 +4,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
+from functools import partial
 
 import pytest
 from lightning.pytorch.callbacks import Callback
@@ -57,7 +57,7 @@ def test_a_study_runs_each_job_once_and_shares_the_pretraining(study, capsys):
 
 
 @pytest.mark.slow
-def test_runs_of_one_worker_equal_runs_of_their_own(study, tmp_path, capsys):
+def test_runs_of_one_worker_equal_runs_of_their_own(study, tmp_path, nursery):
     """To the digit: nothing of a run is left in the process for the next one."""
     study.write(approaches=CHAIN, seeds=[0, 1])
     assert study.run("--workers", "1") == 0
@@ -68,15 +68,11 @@ def test_runs_of_one_worker_equal_runs_of_their_own(study, tmp_path, capsys):
         flags = [f"--run.root={alone}"]
         if job.startswith("cnn_simclr"):
             flags.append(f"--model.weights={alone}/tiny/simclr/seed1/backbone.safetensors")
-        assert run_fit("--config", config, *flags) == 0
+        done = nursery.run([sys.executable, "-m", "vitlab", "fit", "--config", str(config), *flags], timeout=300)
+        assert done.returncode == 0, done.stderr
     found = figures(alone / "tiny")
     assert len(found) == 8 and [name for name in found if together[name] != found[name]] == []
     assert curves(alone / "tiny") <= curves(study.root / "tiny")
-
-
-def run_fit(*args):
-    command = [sys.executable, "-m", "vitlab", "fit", *map(str, args)]
-    return subprocess.run(command, capture_output=True, timeout=300).returncode
 
 
 def test_a_changed_setting_makes_a_new_run_and_the_old_one_comes_back(study, capsys):
@@ -144,9 +140,9 @@ LONGER = {"simclr_pretrain:trainer.max_epochs": 25}  # the run that is broken
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, image_folder):
-    """Return the runs of an unbroken study."""
-    study = Study(tmp_path_factory.mktemp("whole"), image_folder).write(LONGER, approaches=CHAIN)
+def whole(tmp_path_factory, image_folder, nursery):
+    """Return the runs of an unbroken study, by a worker that is forked."""
+    study = Study(tmp_path_factory.mktemp("whole"), image_folder, nursery).write(LONGER, approaches=CHAIN)
     process = study.start("--workers", "1")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -161,7 +157,8 @@ def last_of(study, approach):
 @pytest.mark.parametrize("victim", ["worker", "study", "ctrl-c", "sigterm"])
 def test_a_broken_study_goes_on_and_equals_an_unbroken_one(study, whole, victim):
     study.write(LONGER, approaches=CHAIN)
-    process = study.start("--workers", "1")
+    start = partial(study.start, "--workers", "1", forked=victim != "study")  # one as users start it, worker and all
+    process = start()
     last = last_of(study, "simclr")
     wait_for(last.exists)
     workers = workers_of(process)
@@ -175,7 +172,7 @@ def test_a_broken_study_goes_on_and_equals_an_unbroken_one(study, whole, victim)
             assert err.splitlines()[-1] == "vitlab study: stopped, 3 of 3 runs are left; the same command goes on"
         wait_for(lambda: not any(os.path.exists(f"/proc/{worker}") for worker in workers), 20)
         assert not study.results()
-        process = study.start("--workers", "1")
+        process = start()
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     if victim == "worker":
@@ -188,7 +185,7 @@ def test_a_broken_study_goes_on_and_equals_an_unbroken_one(study, whole, victim)
 
 
 def test_two_studies_in_one_folder_share_the_work(study):
-    study.write({"*:trainer.max_epochs": 10}, approaches=CHAIN, seeds=[0, 1])
+    study.write({"*:trainer.max_epochs": 3}, approaches=CHAIN, seeds=[0, 1])
     first, second = study.start("--workers", "1"), study.start("--workers", "1")
     outputs = [process.communicate(timeout=300) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], outputs
@@ -212,7 +209,7 @@ def test_a_plain_fit_is_refused_while_a_study_is_at_the_run(study, capsys):
 
 def test_time_is_up_after_max_time(study, capsys):
     study.write({"*:trainer.max_epochs": 100000})
-    assert study.run("--max_time", "15s") == 124
+    assert study.run("--max_time", "8s") == 124
     assert "time is up, 1 of 1 runs are left; the same command goes on" in capsys.readouterr().err
 
 

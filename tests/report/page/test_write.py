@@ -11,8 +11,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 from tests.conftest import wait_for
+from vitlab.report.page import album
 from vitlab.report.table import main
 
+pytestmark = pytest.mark.slow
 SECTIONS = [
     "answer", "scores", "curves", "labels", "pairs", "confusion", "reliability", "roc", "gaps", "robustness", "cost",
     "groups", "features", "looks", "runs", "protocol", "versions", "reproduce",
@@ -173,10 +175,19 @@ def test_pictures_and_their_data_lie_beside(report):
         assert rows and all(len(row) == len(head) for row in rows)
 
 
-def test_pictures_of_an_earlier_page_go_and_those_of_others_stay(make_study, tmp_path):
+def test_pictures_of_an_earlier_page_go_and_those_of_others_stay(make_study, tmp_path, monkeypatch):
+    drawn, draw_picture = {}, album.draw_picture
+
+    def once(name, *args, **facts):
+        key = name, repr(facts)
+        if key not in drawn:
+            drawn[key] = draw_picture(name, *args, **facts)
+        return drawn[key]
+
+    monkeypatch.setattr(album, "draw_picture", once)  # five pages share their pictures: their files are looked at here
     study = make_study(tmp_path, classes=("a", "b"))
     for approach in ("cnn", "vit"):
-        study.run(approach, extras=False)  # fewer pictures to draw seven times
+        study.run(approach, extras=False)
 
     def write(name, *folders):
         out = ["--report", str(tmp_path / name), "--out", str(tmp_path / "t.md"), "--resamples", "100"]
