@@ -90,6 +90,15 @@ def test_a_mistake_ends_in_one_line(mistake, study, capfd, monkeypatch):
     assert not study.root.exists()
 
 
+def test_images_that_are_not_there_are_named_and_nothing_of_the_parser_is(study, capfd, monkeypatch):
+    monkeypatch.setattr("vitlab.study.checks.Worker", InThisProcess)
+    study.data.write_text(study.data.read_text().replace("root: /", "root: /nowhere/"))
+    assert study.run() == 2
+    error = capfd.readouterr().err
+    assert error.startswith("vitlab study: there is no /nowhere/") and len(error.splitlines()) == 1, error
+    assert not study.root.exists()
+
+
 def test_a_file_that_is_not_there_is_named(capfd, tmp_path):
     assert main(["study", "--config", "configs/studies/phantm.yaml"]) == 2
     assert "did you mean configs/studies/phantom.yaml?" in capfd.readouterr().err

@@ -5,12 +5,11 @@ import json
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from vitlab.data.manifest import Manifest, split_sha256
 from vitlab.data.sources import Source
 from vitlab.data.splits import assign_splits
-from vitlab.mistakes import one_line_parser
+from vitlab.mistakes import explain, one_line_parser
 from vitlab.study.settings import Settings, get
 
 _PARAMETERS = {name: of for name, of in inspect.signature(assign_splits).parameters.items() if name != "manifest"}
@@ -63,8 +62,11 @@ def _images(source: str, split: str, name: str | None) -> Images:
 def _manifest(source: str) -> tuple[Manifest, str]:
     parser = one_line_parser({"data.source": Source.__subclasses__()}, exit_on_error=False)
     parser.add_subclass_arguments(Source, "data.source")
-    found: Any = parser.instantiate_classes(parser.parse_object({"data": {"source": json.loads(source)}}))
-    made: Source = found.data.source
+    parsed = parser.parse_object({"data": {"source": json.loads(source)}})
+    try:
+        made: Source = parser.instantiate_classes(parsed).data.source
+    except ValueError as error:  # of the source itself, within all that jsonargparse says around it
+        raise ValueError(explain(str(error), parser, parser.named)) from error
     manifest = made.manifest()
     manifest.check()
     return manifest, made.name
