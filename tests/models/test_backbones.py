@@ -289,6 +289,12 @@ def test_a_cpu_fuses_attention_where_that_is_faster(image_size, precision, fused
     assert {block.attn.fused_attn for block in model[0].blocks} == {fused}
 
 
+def test_attention_whose_tokens_nobody_knows_stays_fused():
+    attention = timm.layers.Attention(8, num_heads=2)
+    suit_attention_to_cpu(attention, "32-true")
+    assert attention.fused_attn
+
+
 def test_a_colleague_can_read_the_file(tmp_path):
     """Weights are as open as every other file that the user's umask makes."""
     save_backbone(create_backbone("resnet18_half", image_size=32, channels=1), tmp_path / "backbone.safetensors")

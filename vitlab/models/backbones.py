@@ -24,7 +24,7 @@ Kwargs = dict[str, Any]
 # Average pooling without a norm of its own, so that pretraining (which pools nothing) and classification name the last
 # norm alike.
 _VIT: Kwargs = {"global_pool": "avg", "fc_norm": False}
-FEW_TOKENS = 100
+FEW_TOKENS = 100  # up to here a CPU attends faster without the fused kernel: see `suit_attention_to_cpu`
 PRESETS: dict[str, tuple[str, Kwargs]] = {
     "resnet18_half": ("resnet18", {"channels": [32, 64, 128, 256]}),
     "vit_dim128_depth6_patch8": (
@@ -197,8 +197,8 @@ def suit_attention_to_cpu(model: nn.Module, precision: str) -> None:
         model: With or without backbones of timm that cut images into patches.
         precision: As the Trainer takes it.
     """
-    tokens = max((part.num_patches for part in model.modules() if isinstance(part, PatchEmbed)), default=0)
-    if "16" in precision or tokens <= FEW_TOKENS:
+    tokens = max((part.num_patches or 0 for part in model.modules() if isinstance(part, PatchEmbed)), default=0)
+    if "16" in precision or 0 < tokens <= FEW_TOKENS:  # 0: nobody says how many
         unfuse_attention(model)
 
 
