@@ -14,8 +14,8 @@ REPO = Path(__file__).parents[1]
 ARROWS = {
     "": [],
     "__main__": ["cli"],
-    "cli": ["collector", "config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data", "callbacks",
-            "study", "evaluate", "explain", "report", "bench", "predict"],
+    "cli": ["allocator", "collector", "config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data",
+            "callbacks", "study", "evaluate", "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
                       "allocator", "checkpoint_io", "devices", "evaluate", "extra_outputs", "stops"],
     "devices": ["checkpoint", "checkpoint_io", "models"],
@@ -68,9 +68,10 @@ ARROWS = {
     "data.shards": ["data.reserved"],
     "data.reserved": [],
     "data.decode": [],
-    "data.augment": ["data.image_ops"],
+    "data.augment": ["data.augment_parameters", "data.image_ops"],
+    "data.augment_parameters": ["data.image_ops"],
     "data.image_ops": [],
-    "data.corruptions": ["data.augment", "data.image_ops"],
+    "data.corruptions": ["data.augment", "data.augment_parameters", "data.image_ops"],
     "data.manifest": ["data.csv_file", "data.patients"],
     "data.csv_file": [],
     "data.patients": [],
@@ -86,7 +87,7 @@ ARROWS = {
     "predict": ["checkpoint", "predict", "data", "evaluate", "explain", "mistakes"],
     "report": ["report", "evaluate"],
     # it measures what a user runs: `fit` whole, its parts, and the files that `compare` reads
-    "bench": ["bench", "allocator", "cost", "models", "data", "evaluate", "lightning_cli", "memory", "mistakes",
+    "bench": ["bench", "cost", "models", "data", "evaluate", "lightning_cli", "memory", "mistakes",
               "precision", "report", "shipped"],
 }
 # What everyone may take from vitlab itself.

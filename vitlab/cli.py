@@ -75,6 +75,10 @@ def _usage() -> str:
 
 def _runner(verb: str, rest: list[str]) -> Callable[[], int]:
     """Look at the files that are named, import what the verb needs, and return what runs it."""
+    if verb in ("fit", "validate", "test", "predict", "study", "bench"):
+        from vitlab.allocator import allocate_cheaply
+
+        allocate_cheaply()  # before torch is imported
     files = verb == "predict" and any(arg.partition("=")[0] == "--images" for arg in rest)
     if verb in ("fit", "validate", "test", "predict", "audit", "bench") and not files:
         rest = find_configs(verb, rest)

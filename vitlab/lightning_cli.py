@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from vitlab.allocator import keep_freed_memory
+from vitlab.allocator import allocate_cheaply
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
 from vitlab.checkpoint_io import LastCheckpoint
 from vitlab.cost import CostMonitor
@@ -263,7 +263,7 @@ def run_verb(verb: str, args: list[str], configs: Path) -> int:
         0; mistakes are raised.
     """
     quieten()
-    keep_freed_memory()
+    allocate_cheaply()
     with ExitStack() as held:  # the lock of the run folder
         VitlabCLI(verb, args, configs, held)
     return 0

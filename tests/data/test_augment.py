@@ -11,7 +11,8 @@ from scipy import stats
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from vitlab.data.augment import Augment, Parameters
+from vitlab.data.augment import Augment
+from vitlab.data.augment_parameters import Parameters
 
 SIZE = 64
 OFF = Augment(crop_scale=(1, 1), hflip=0, rotation=0, brightness=0, contrast=0, gamma=0)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from vitlab.allocator import keep_freed_memory
 from vitlab.atomic import check_writable
 from vitlab.bench.output import markdown, read
 from vitlab.bench.rows import chosen, planned, training_size
@@ -46,7 +45,6 @@ def main(args: list[str]) -> int:
         raise ValueError("--device cuda: torch finds no GPU here; use --device cpu")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     quieten()
-    keep_freed_memory()  # for the plain references as well, which share this process
     warnings.filterwarnings("ignore", message="no patient ids")  # speed does not depend on them
     for found in _measured(settings):  # row by row: what is measured is kept, whatever ends the bench
         write(found, settings.out)

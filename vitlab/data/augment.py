@@ -5,7 +5,7 @@ Shape legend: N images of the global batch, B of this process, C channels (1 or 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitlab.data import image_ops
+from vitlab.data.augment_parameters import Parameters
 from vitlab.data.image_ops import FloatArray
 
 _CHUNK = 2**18  # values that a CPU thread works on at a time: they stay in its cache, 1.5 to 2 times as fast
@@ -25,73 +26,6 @@ Finish = Callable[[Tensor], Tensor]
 def as_it_is(images: Tensor) -> Tensor:
     """Return images unchanged."""
     return images
-
-
-@dataclass(kw_only=True)
-class Parameters:
-    """What happens to each image; every array has one entry (or row) per image, and `identity` changes nothing.
-
-    Args:
-        angle: Clockwise rotation about the centre in degrees, (N,).
-        translate: Shift (x, y) in pixels, (N, 2).
-        scale: Zoom factor, (N,).
-        shear: Shear along x in degrees, (N,).
-        crop: Box (top, left, height, width) in pixels that is stretched to the whole image, (N, 4).
-        flip: 1 where mirrored, (horizontal, vertical), (N, 2).
-        brightness: Factor, (N,).
-        contrast: Factor about the mean of the grey image, (N,).
-        gamma: Exponent, (N,).
-        blur: Standard deviation of the Gaussian in pixels, 0 for none, (N,).
-        noise: Standard deviation of the Gaussian noise in units of the grey range, (N,).
-        noise_key: Integer that the image's noise is a function of, (N,).
-        erase: Box (top, left, height, width) in pixels that is set to 0, of height 0 for none, (N, 4).
-    """
-
-    angle: FloatArray
-    translate: FloatArray
-    scale: FloatArray
-    shear: FloatArray
-    crop: FloatArray
-    flip: FloatArray
-    brightness: FloatArray
-    contrast: FloatArray
-    gamma: FloatArray
-    blur: FloatArray
-    noise: FloatArray
-    noise_key: NDArray[np.int64]
-    erase: FloatArray
-
-    @classmethod
-    def identity(cls, n: int, height: int, width: int) -> "Parameters":
-        """Returns the parameters that leave n images of height x width as they are."""
-        zero, one = np.zeros(n), np.ones(n)
-        return cls(
-            angle=zero, translate=np.zeros((n, 2)), scale=one, shear=zero, flip=np.zeros((n, 2)),
-            crop=np.tile([0.0, 0.0, height, width], (n, 1)), brightness=one, contrast=one, gamma=one,
-            blur=zero, noise=zero, noise_key=np.zeros(n, np.int64), erase=np.zeros((n, 4)),
-        )  # fmt: skip
-
-    def take(self, rows: slice) -> "Parameters":
-        """Returns the parameters of these images."""
-        return Parameters(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
-
-    def theta(self, height: int, width: int) -> FloatArray:
-        """Composes rotation, shift, zoom and shear, then crop, then flips into one affine map.
-
-        Returns:
-            (N, 2, 3) map from output to input coordinates, both in [-1, 1] (`align_corners=False`), as `affine_grid`
-            takes it. Angle, shift, zoom and shear are those of `torchvision.transforms.v2.functional.affine`.
-        """
-        rotation, tan_shear = np.radians(self.angle), np.tan(np.radians(self.shear))
-        cos, sin = np.cos(rotation), np.sin(rotation)
-        inverse = np.array([[cos - sin * tan_shear, cos * tan_shear + sin], [-sin, cos]]) / self.scale  # (2, 2, N)
-        size = np.array([width, height], np.float64)
-        box = self.crop[:, ::-1]  # (width, height, left, top)
-        stretch = box[:, :2] / size * (1 - 2 * self.flip)
-        offset = box[:, 2:] + box[:, :2] / 2 - size / 2 - self.translate
-        linear = np.einsum("ijn,nj->nij", inverse, stretch * size) / size[:, None]
-        shift = np.einsum("ijn,nj->ni", inverse, offset * 2) / size
-        return np.concatenate([linear, shift[:, :, None]], axis=2)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -185,6 +119,7 @@ class Augment:
         rows: slice | None = None,
         total: int | None = None,
         finish: Finish = as_it_is,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Augments a batch.
 
@@ -196,6 +131,7 @@ class Augment:
             rows: Which images of the global batch these are, e.g. `slice(rank, None, world_size)`; all where None.
             total: Size N of the global batch; B where None.
             finish: As in `apply`.
+            out: As in `apply`.
 
         Returns:
             (B, C, H, W) float32 on the device of the images, in [0, 1] and not normalised without `finish`.
@@ -206,7 +142,7 @@ class Augment:
         if rows is not None:
             parameters = parameters.take(rows)
         assert len(parameters.angle) == n, f"{n} images, but rows names {len(parameters.angle)} of the global batch"
-        return self.apply(images_u8, parameters, finish)
+        return self.apply(images_u8, parameters, finish, out)
 
     def draw(self, n: int, height: int, width: int, *, seed: int, step: int, view: int = 0) -> Parameters:
         """Draws the parameters of n images of height x width pixels, on the CPU, by (seed, step, view)."""
@@ -246,23 +182,28 @@ class Augment:
             out.erase = np.where(happens(14, self.erasing)[:, None], erase, 0.0)
         return out
 
-    def apply(self, images_u8: Tensor, parameters: Parameters, finish: Finish = as_it_is) -> Tensor:
+    def apply(
+        self, images_u8: Tensor, parameters: Parameters, finish: Finish = as_it_is, out: Tensor | None = None
+    ) -> Tensor:
         """Applies given parameters; stages that the settings switch off are left out, whatever the parameters say.
 
         Args:
             images_u8: (B, C, H, W) uint8.
             parameters: Of these B images.
             finish: What is done in place to each piece of the batch, such as normalising, while a CPU has it in cache.
+            out: Where the result is written, (B, C, H, W) float32; a new tensor where None.
 
         Returns:
             (B, C, H, W) float32, in [0, 1] without `finish`.
         """
-        n = chunk = len(images_u8)
+        n = len(images_u8)
+        chunk = max(1, n)
         if images_u8.device.type == "cpu" and n:
             chunk = max(1, _CHUNK * torch.get_num_threads() // images_u8[0].numel())
-        if chunk >= n:
+        if out is None and chunk >= n:
             return finish(self._apply(images_u8, parameters))
-        out = torch.empty(images_u8.shape)
+        if out is None:
+            out = torch.empty(images_u8.shape)
         for start in range(0, n, chunk):
             rows = slice(start, start + chunk)
             out[rows] = finish(self._apply(images_u8[rows], parameters.take(rows)))

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitlab.data.augment import Augment, Parameters
+from vitlab.data.augment import Augment
+from vitlab.data.augment_parameters import Parameters
 from vitlab.data.image_ops import FloatArray
 
 Corruption = Literal["noise", "blur", "contrast", "bias field", "ghosting", "resolution", "rotation"]
