@@ -263,7 +263,7 @@ def run_verb(verb: str, args: list[str], configs: Path) -> int:
         0; mistakes are raised.
     """
     quieten()
-    allocate_cheaply()
+    allocate_cheaply()  # here as well: a worker of a study does not come by the command line
     with ExitStack() as held:  # the lock of the run folder
         VitlabCLI(verb, args, configs, held)
     return 0

@@ -285,6 +285,17 @@ def test_cpu_chunks_change_nothing():
     same(ALL.apply(large, parameters), ALL._apply(large, parameters), 1e-6)
 
 
+@pytest.mark.parametrize("size", [24, 224], ids=["one piece", "many pieces"])
+def test_the_result_is_written_where_it_is_wanted(size):
+    images = torch.randint(0, 256, (9, 3, size, size), dtype=torch.uint8)
+    views = torch.zeros(2, *images.shape)
+    for view, out in enumerate(views):
+        assert ALL(images, seed=0, step=0, view=view, out=out) is out
+    assert torch.equal(views, torch.stack([ALL(images, seed=0, step=0, view=view) for view in range(2)]))
+    nothing = torch.zeros(0, 3, size, size)
+    assert ALL(nothing.byte(), seed=0, step=0, out=nothing) is nothing
+
+
 def test_each_image_has_its_own_parameters(grey):
     copies = grey[:1].repeat(12, 1, 1, 1)
     out = ALL(copies, seed=0, step=0).flatten(1)
