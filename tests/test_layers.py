@@ -31,6 +31,7 @@ ARROWS = {
     "run_folder": ["lock"],
     "atomic": [],
     "checkpoint": [],
+    "cores": [],
     "csv_text": [],
     "npz": [],
     "spreadsheet": [],
@@ -91,10 +92,10 @@ ARROWS = {
               "precision", "report", "shipped"],
 }
 # What everyone may take from vitlab itself.
-ROOT = ["__version__", "atomic", "csv_text", "npz", "spreadsheet", "yaml_text"]
+ROOT = ["__version__", "atomic", "cores", "csv_text", "npz", "spreadsheet", "yaml_text"]
 HEAVY = {"torch", "torchvision", "lightning", "timm", "lightly", "torchmetrics", "sklearn", "pandas"}
 # No heavy import at module level.
-LIGHT = ("", "__main__", "cli", "collector", "config_files", "atomic", "csv_text", "npz", "yaml_text", "lock",
+LIGHT = ("", "__main__", "cli", "collector", "config_files", "atomic", "cores", "csv_text", "npz", "yaml_text", "lock",
          "shipped", "evaluate", "report", "study.command", "study.plan", "data.manifest", "data.csv_file",
          "data.patients")  # fmt: skip
 

@@ -1,6 +1,11 @@
+from collections import Counter
+
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
+from torchvision.datasets import ImageFolder as TorchImageFolder
 
 from vitlab.bench.conditions import image_folder as folder_of
 from vitlab.bench.files import AuditImages, Cache, Compare, write_runs
@@ -8,7 +13,7 @@ from vitlab.bench.peak import peak, shares_of_peak
 from vitlab.bench.plain_loop import DECAY, RECIPES, SMOOTHING
 from vitlab.bench.runs import Epoch, Memory, Overhead, breakdown
 from vitlab.bench.stages import STAGES, StageProfiler
-from vitlab.data.sources import ImageFolder
+from vitlab.data.sources import Csv, ImageFolder
 from vitlab.memory import peak_bytes
 from vitlab.shipped import configs_folder
 
@@ -113,6 +118,24 @@ def test_the_splits_keep_their_proportions(image_folder):
     for most, expected in ((10, (10, 4, 4)), (1000, (40, 16, 16))):
         with folder_of(source, splits=source.manifest(), most=most) as (images, _):
             assert tuple(len([*(images / split).rglob("*.png")]) for split in ("train", "val", "test")) == expected
+
+
+def test_a_rare_class_has_its_number_in_every_split(tmp_path):
+    """torchvision numbers the folders that a split has: one that lacks a class would shift the labels behind it."""
+    rows = [("train", "b"), *[("train", "ac"[k % 2]) for k in range(40)], *[("val", "ac"[k % 2]) for k in range(8)],
+            ("test", "b"), ("test", "c")]  # fmt: skip
+    for number in range(len(rows)):
+        pixels = np.arange(number, number + 12, dtype=np.uint16).reshape(3, 4)  # rounded as in the cache, 16 bits too
+        Image.fromarray(pixels * 100).save(tmp_path / f"{number}.tif")
+    lines = [f"{number}.tif,{label},{split}\n" for number, (split, label) in enumerate(rows)]
+    (tmp_path / "manifest.csv").write_text("path,label,split\n" + "".join(lines))
+    source = Csv(str(tmp_path))
+    with folder_of(source, splits=source.manifest(), most=10) as (images, _):
+        found = {split: TorchImageFolder(str(images / split), allow_empty=True) for split in ("train", "val", "test")}
+        counts = {split: dict(Counter(folder.targets)) for split, folder in found.items()}
+        with Image.open(next((images / "train").rglob("0000000.png"))) as image:
+            np.testing.assert_array_equal(np.asarray(image).ravel(), np.rint(np.arange(12) * 255 / 11))
+    assert counts == {"train": {0: 5, 1: 1, 2: 5}, "val": {0: 1, 2: 1}, "test": {1: 1, 2: 1}}
 
 
 def test_memory_is_each_process_s_own(conditions):

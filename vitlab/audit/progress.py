@@ -1,6 +1,5 @@
 """Progress of the audit's stages: a bar on a terminal, one plain line elsewhere."""
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from vitlab.cores import cores
 
 T = TypeVar("T")
 
@@ -25,11 +26,6 @@ def stage(items: Iterable[T], total: int, name: str) -> Iterator[T]:
         return
     with tqdm(items, total=total, desc=name, leave=False) as bar:
         yield from bar
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_threads(work: Callable[[slice], T], total: int, block: int, name: str) -> list[T]:

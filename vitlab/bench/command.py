@@ -11,6 +11,7 @@ from typing import Any, Literal
 from vitlab.atomic import check_writable
 from vitlab.bench.output import markdown, read
 from vitlab.bench.rows import chosen, planned, training_size
+from vitlab.cores import cores
 from vitlab.mistakes import one_line_parser
 from vitlab.report.insert import check_marks, insert
 
@@ -35,7 +36,7 @@ def main(args: list[str]) -> int:
         _tell(read(settings.findings), settings)
         return 0
     # Before torch is imported: its threads are counted once.
-    os.environ["OMP_NUM_THREADS"] = str(settings.threads or os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads or os.environ.get("OMP_NUM_THREADS") or cores())
     import torch
 
     from vitlab.bench.output import write
@@ -172,7 +173,7 @@ def _device(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     name = next((line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")), "CPU")
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{name}, {cores()} cores"
 
 
 def _cpu_lines() -> list[str]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
-from vitlab.data.decode import to_pixels
+from vitlab.cores import cores
+from vitlab.data.decode import from_array, to_pixels
 from vitlab.data.manifest import SPLITS, Manifest
 from vitlab.data.sources import Csv, Source
 
@@ -59,7 +60,7 @@ class Conditions:
     @property
     def loader_workers(self) -> int:
         """Loader processes of a plain reference: one a core, and no more than the four that torch's tutorials have."""
-        return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        return min(4, cores())
 
 
 def built_in() -> Source:
@@ -77,7 +78,7 @@ def image_folder(source: Source, *, splits: Manifest, most: int) -> Iterator[tup
     Args:
         source: Where the images come from.
         splits: Its manifest with splits.
-        most: Training images, spread over the split evenly; of the others as large a share.
+        most: About how many training images, of each class as large a share; of the other splits as well.
 
     Yields:
         The folder of the images and one to work in; both are removed at the end.
@@ -93,34 +94,34 @@ def image_folder(source: Source, *, splits: Manifest, most: int) -> Iterator[tup
             if not len(rows):
                 raise ValueError(f"the {split} split has no images, and bench needs all three: see configs/data")
         share = min(1.0, most / len(found["train"]))
-        for split, rows in found.items():
-            for row in rows[np.linspace(0, len(rows) - 1, max(1, round(share * len(rows)))).astype(int)]:
-                _place(source, str(splits.path[row]), images / split / _folder(splits, row) / f"{row:07d}")
+        for number, label in enumerate(sorted({*splits.label} - {""})):
+            for split, rows in found.items():
+                # a folder of each class in each split, also where it is empty: ImageFolder numbers those of a split
+                folder = images / split / _folder(number, str(label))
+                folder.mkdir(parents=True)
+                own = rows[splits.label[rows] == label]
+                for row in own[_spread(len(own), share)]:
+                    _place(source, str(splits.path[row]), folder / f"{row:07d}")
         yield images, work
 
 
-def _folder(splits: Manifest, row: int) -> str:
-    """Return the name of the class's folder: its number comes first, as the names are sorted and may be any text."""
-    number = sorted({*splits.label} - {""}).index(splits.label[row])
-    return f"{number:03d}-" + "".join(letter if letter.isalnum() else "_" for letter in str(splits.label[row]))[:40]
+def _spread(n: int, share: float) -> NDArray[np.int64]:
+    """Return the places of a share of n, at least one if there is one, as far apart as they can be."""
+    spread: NDArray[np.int64] = np.linspace(0, n - 1, min(n, max(1, round(share * n)))).astype(np.int64)
+    return spread
+
+
+def _folder(number: int, label: str) -> str:
+    """Return the name of a class's folder: its number comes first, as the names are sorted and may be any text."""
+    return f"{number:03d}-" + "".join(letter if letter.isalnum() else "_" for letter in label)[:40]
 
 
 def _place(source: Source, path: str, stem: Path) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
     file = source.root / path
     if file.suffix.lower() in (".png", ".jpg", ".jpeg") and file.is_file():
         shutil.copyfile(file, stem.with_suffix(file.suffix.lower()))
         return
-    Image.fromarray(_uint8(to_pixels(source.decode(path)))).save(stem.with_suffix(".png"))
-
-
-def _uint8(pixels: np.ndarray) -> np.ndarray:
-    """Scale deep pixels to 0..255, as the cache does."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    low, high = float(pixels.min()), float(pixels.max())
-    scaled: np.ndarray = ((pixels - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-    return scaled
+    from_array(to_pixels(source.decode(path))).save(stem.with_suffix(".png"))
 
 
 def say(text: str) -> None:

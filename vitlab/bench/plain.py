@@ -67,7 +67,7 @@ def loader(
     folder: Path, transform: Callable[[Image.Image], Any], conditions: Conditions, batch_size: int, *, train: bool
 ) -> DataLoader[Any]:
     """Return ImageFolder behind a DataLoader with worker processes that stay."""
-    dataset = ImageFolder(str(folder), transform, loader=gray)
+    dataset = ImageFolder(str(folder), transform, loader=gray, allow_empty=True)
     workers = conditions.loader_workers
     return DataLoader(
         dataset,

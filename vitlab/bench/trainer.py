@@ -21,7 +21,7 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def run(module: LightningModule, data: Any, clock: Callback, *, device: str, precision: str | None = None) -> Trainer:
+def run(module: LightningModule, data: Any, clock: Callback, *, device: str, precision: str | None = None) -> None:
     """Train until the clock stops it, with Lightning's own loops and nothing that writes.
 
     Args:
@@ -47,7 +47,6 @@ def run(module: LightningModule, data: Any, clock: Callback, *, device: str, pre
             trainer.fit(module, **keywords)
         finally:
             torch.set_float32_matmul_precision(before)
-    return trainer
 
 
 class Looker(LightningModule):

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from vitlab.cores import cores
 from vitlab.data.decode import Decoded, open_image, reason, to_uint8
 from vitlab.data.manifest import Manifest
 from vitlab.data.reserved import reserve
@@ -224,8 +225,7 @@ def _decode_all(
                 failures.append((row, reason(error)))
         return failures
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, cores + 4)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, cores() + 4)) as pool:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of broken metadata, once a file; the pixels are fine
         tasks = [pool.submit(block, start) for start in range(0, len(paths), _BLOCK)]
         try:

@@ -49,10 +49,10 @@ def to_uint8(image: Decoded, image_size: int, channels: int, fit: Literal["pad",
     if isinstance(image, Image.Image):
         image = _load(image, image_size, channels, fit)
     else:
-        image = _from_array(image)
+        image = from_array(image)
     mode = "L" if channels == 1 else "RGB"
     if image.mode.startswith("I") or image.mode == "F":
-        image = _from_array(np.asarray(image))
+        image = from_array(np.asarray(image))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
@@ -110,7 +110,7 @@ def to_pixels(image: Decoded) -> NDArray[Any]:
             return _finite(pixels)
         if pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype not in (np.uint8, np.bool_):
             return _without_colour(_finite(pixels))
-        image = _from_array(image)
+        image = from_array(image)
     image.load()
     image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
@@ -161,7 +161,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
 
 
-def _from_array(array: NDArray[Any]) -> Image.Image:
+def from_array(array: NDArray[Any]) -> Image.Image:
     """Return an 8-bit image of an array (H, W) or (H, W, 1|3|4)."""
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]

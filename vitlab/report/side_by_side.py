@@ -1,6 +1,5 @@
 """Rows and tests of a table made side by side, each in a process of its own where this process can be forked."""
 
-import os
 import signal
 import sys
 import threading
@@ -10,6 +9,8 @@ from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
+
+from vitlab.cores import cores
 
 Result = TypeVar("Result")
 
@@ -30,7 +31,7 @@ def side_by_side(function: Callable[..., Result], calls: Sequence[tuple[Any, ...
         Exception: what the first of the calls that fails raises.
         ChildProcessError: a process was killed, as for want of memory.
     """
-    workers = min(len(calls), len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
+    workers = min(len(calls), cores()) if sys.platform == "linux" else 1
     # A fork has none of the threads, and waits for ever for what they held: torch has some that Python does not see.
     if workers < 2 or threading.active_count() > 1 or "torch" in sys.modules:
         return [function(*arguments) for arguments in calls]

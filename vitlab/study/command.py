@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vitlab.atomic import write_text
+from vitlab.cores import cores
 from vitlab.report.table import LineParser, positive
 from vitlab.report.table import main as compare
 from vitlab.shipped import find_config
@@ -25,7 +26,7 @@ from vitlab.study.plan import Job, plan
 from vitlab.study.reuse import finished_elsewhere, take_over
 from vitlab.study.run import Runner
 from vitlab.study.settings import get
-from vitlab.study.workers import cores, gpus
+from vitlab.study.workers import gpus
 
 TIME_UP = 124  # as timeout(1) says it
 _WORDS = {"done": "done", "stopped": "goes on", "new": "to do", "other": "to do, settings changed", "unknown": "to do"}

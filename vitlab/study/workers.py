@@ -17,11 +17,6 @@ from vitlab.study.launchers.base import Event
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
-def cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def gpus() -> list[str]:
     """Return the CUDA devices by number or id, without importing torch."""
     stated = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -3,7 +3,6 @@
 Shapes: N images, H = W = image_size.
 """
 
-import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vitlab.cores import cores
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.decode import reason, to_square
 
@@ -45,7 +45,7 @@ def masks_of(data: ImageDataModule, rows: NDArray[np.int64]) -> tuple[NDArray[np
         return ""
 
     named = [at for at, path in enumerate(paths) if path]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(4, cores())) as pool:
         failed = [line for line in pool.map(read, named) if line]
     data.source.close()
     if failed:

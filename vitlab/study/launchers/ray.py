@@ -13,8 +13,9 @@ from typing import Any
 
 import ray
 
+from vitlab.cores import cores
 from vitlab.study.launchers.base import Event
-from vitlab.study.workers import Worker, cores
+from vitlab.study.workers import Worker
 
 _ENDS = ("done", "failed", "in_use", "gone")
 _GONE = {"event": "gone", "signal": 9, "code": -9, "how": "with its Ray actor or node"}
