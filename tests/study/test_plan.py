@@ -72,7 +72,7 @@ def test_a_setting_of_one_recipe_overrules_that_of_all(study):
 @pytest.mark.parametrize(
     ("changes", "changed"),
     [
-        ({"*:data.num_workers": 1}, set()),
+        ({"*:data.num_workers": 1, "*:data.resident": 0.5}, set()),
         ({"*:trainer.log_every_n_steps": 1, "*:trainer.enable_progress_bar": True}, set()),
         ({"*:reconstructions.every_n_epochs": 3, "*:data.cache_dir": "/elsewhere"}, set()),
         ({"*:trainer.max_epochs": 2.0}, set()),

@@ -46,7 +46,7 @@ def test_a_study_runs_each_job_once_and_shares_the_pretraining(study, capsys):
     assert study.run("--dry_run") == 0
     shown = capsys.readouterr().out
     assert shown.count(" done ") == 5 and "unknown" not in shown
-    study.write({"*:data.num_workers": 0, "*:trainer.log_every_n_steps": 3}, retries=2)
+    study.write({"*:data.num_workers": 0, "*:data.resident": 0, "*:trainer.log_every_n_steps": 3}, retries=2)
     assert study.run("--workers", "1") == 0 and study.written() == before
     # who needs the backbone is done: it is not trained again for nobody
     shutil.rmtree(study.root / "tiny" / "simclr")

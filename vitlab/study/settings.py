@@ -20,10 +20,10 @@ _CLASSES = (("model",), ("data", "source"))
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 # What changes no figure of a run: where it is written, what is shown, how fast it is.
 IMMATERIAL = (
-    "run", "reconstructions", "ckpt_path", "weights_only", "data.num_workers", "data.cache_dir", "data.checkpoint",
-    "trainer.accelerator", "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary",
-    "trainer.logger", "trainer.profiler", "trainer.default_root_dir", "trainer.barebones", "checkpoint.dirpath",
-    "checkpoint.verbose",
+    "run", "reconstructions", "ckpt_path", "weights_only", "data.num_workers", "data.resident", "data.cache_dir",
+    "data.checkpoint", "trainer.accelerator", "trainer.log_every_n_steps", "trainer.enable_progress_bar",
+    "trainer.enable_model_summary", "trainer.logger", "trainer.profiler", "trainer.default_root_dir",
+    "trainer.barebones", "checkpoint.dirpath", "checkpoint.verbose",
 )  # fmt: skip
 
 
