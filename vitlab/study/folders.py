@@ -26,13 +26,21 @@ _DERIVED = ("seed_everything", "trainer.precision", "model.init_args.weights", "
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return what job.json says of the run in a folder; None where there is none."""
+    """Return what job.json says of the run in a folder; None where there is none.
+
+    Raises:
+        ValueError: It is not what `write_record` writes.
+    """
+    path = folder / RECORD
     try:
-        found: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise ValueError(f"{folder / RECORD} is not readable as JSON ({error}): delete the folder and go on") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not readable as JSON ({error}): delete the folder and go on") from None
+    key = found.get("key") if isinstance(found, dict) else None
+    if not isinstance(key, str) or not isinstance(found.get("settings", {}), dict):
+        raise ValueError(f"{path} is not what a study writes there: delete the folder and go on")
     return found
 
 
@@ -147,7 +155,7 @@ def foreign(folder: Path) -> str:
 def changes(job: Job) -> list[str]:
     """Return what differs between a job and the run that is in its folder."""
     record = read_record(job.folder) or {}
-    found = differences(record.get("settings") or {}, job.matters)
+    found = differences(record.get("settings", {}), job.matters)
     return found or ["its pretraining" if record.get("needs") != job.needs else "its images"]
 
 

@@ -39,7 +39,7 @@ def finished_elsewhere(jobs: Iterable[Job], root: Path, study: Path) -> dict[str
     wanted = {job.key: job for job in jobs if state_after_return(job, study) != "done"}
     found: dict[str, Path] = {}
     for folder in find_runs([root])[0] if wanted and root.is_dir() else ():
-        with suppress(ValueError):  # an unreadable job.json: whoever needs that run names it
+        with suppress(ValueError, OSError):  # an unreadable job.json: whoever needs that run names it
             key = (read_record(folder) or {}).get("key")
             if key in wanted and study not in folder.parents and _weights(wanted[key], folder).exists():
                 found.setdefault(key, folder)
