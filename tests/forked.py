@@ -70,14 +70,14 @@ class Forked:
     """What tests, `vitlab.study.workers` and Lightning use of a Popen."""
 
     def __init__(
-        self, hand_over, command, *, stdin=None, stdout=None, stderr=None, text=True, env=None, cwd=None,
-        start_new_session=False, spares=0,
+        self, hand_over, command, *, stdin=None, stdout=None, stderr=None, text=True, errors=None, env=None,
+        cwd=None, start_new_session=False, spares=0,
     ):  # fmt: skip
         assert command[0] == sys.executable and text
         order = {"command": command[1:], "env": dict(os.environ if env is None else env), "cwd": cwd or os.getcwd(),
                  "session": start_new_session, "spares": spares}  # fmt: skip
         self.args, self.returncode, self._ended = command, None, threading.Event()
-        self._opened, theirs = [], []
+        self._opened, self._errors, theirs = [], errors, []
         self.stdin = self._stream(stdin, 0, theirs)
         self.stdout = self._stream(stdout, 1, theirs)
         self.stderr = self._stream(stderr, 2, theirs)
@@ -91,7 +91,9 @@ class Forked:
         ours = None
         if wanted == subprocess.PIPE:
             read, write = os.pipe()
-            ours, end = (os.fdopen(write, "w"), read) if number == 0 else (os.fdopen(read), write)
+            ours, end = (os.fdopen(write, "w"), read) if number == 0 else (
+                os.fdopen(read, errors=self._errors), write
+            )  # fmt: skip
             self._opened.append(end)
         elif wanted == subprocess.DEVNULL:
             self._opened.append(end := os.open(os.devnull, os.O_RDWR))

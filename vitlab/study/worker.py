@@ -39,6 +39,7 @@ def main() -> int:
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
     threading.Thread(target=_listen, args=(source, orders), daemon=True).start()
+    answers.write("\n")  # ends what has been printed at an import without a line's end
     _say(answers, {"event": "ready"})
     while True:
         order = orders.get()

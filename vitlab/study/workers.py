@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            errors="replace",
             env=environment,
             start_new_session=True,  # Ctrl-C reaches the study alone, which stops its workers
         )
@@ -64,7 +66,10 @@ class Worker:
     def _listen(self, events: "queue.Queue[Event]") -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            events.put((self, json.loads(line)))
+            with suppress(ValueError):  # a line that a library has printed when it was imported
+                answer = json.loads(line)
+                if isinstance(answer, dict) and "event" in answer:
+                    events.put((self, answer))
         code = self.process.wait()
         events.put((self, {"event": "gone", "signal": max(0, -code), "code": code}))
 

@@ -117,22 +117,33 @@ class SlurmLauncher:
     def _watch(self) -> None:
         polls = 0
         while not self._closed.wait(_POLL):
-            self._take_orders()
-            for ticket in list(self._waiting):
-                if answer := ticket.answer:
-                    self._tell(ticket, answer)
             polls += 1
-            if self._waiting and polls % _LOOK == 0 and (states := self._states()) is not None:
-                self._look_for_lost(states)
+            try:
+                self._poll(look=polls % _LOOK == 0)
+            except Exception as error:  # of any kind: were the thread to die, the study would wait for ever
+                for ticket in list(self._waiting):
+                    self._tell(ticket, {"event": "failed", "error": f"its SLURM job was lost sight of: {error!r}"})
+
+    def _poll(self, *, look: bool) -> None:
+        self._take_orders()
+        for ticket in list(self._waiting):
+            if answer := ticket.answer:
+                self._tell(ticket, answer)
+        if look and self._waiting and (states := self._states()) is not None:
+            self._look_for_lost(states)
 
     def _take_orders(self) -> None:
         new: list[Ticket] = []
         while not self._orders.empty():
             worker, order = self._orders.get()
-            ticket = self._in_queue(order)
-            if ticket is None:
-                ticket = Ticket.write(self.folder, order)
-                new.append(ticket)
+            try:
+                ticket = self._in_queue(order)
+                if ticket is None:
+                    ticket = Ticket.write(self.folder, order)
+                    new.append(ticket)
+            except Exception as error:  # of any kind, e.g. a quota is full
+                worker.events.put((worker, {"event": "failed", "error": f"no SLURM job was made of it: {error}"}))
+                continue
             self._waiting[ticket] = worker
         if not new:
             return
@@ -185,7 +196,8 @@ class SlurmLauncher:
     def _states(self) -> dict[str, str] | None:
         """Return the state of each job of this study that SLURM knows; None where it does not answer."""
         done = _call("squeue", "--noheader", "--array", "--states=all", f"--name={self.name}", "--format=%i %T")
-        return None if done.returncode else dict(line.split()[:2] for line in done.stdout.splitlines())
+        lines = (line.split() for line in done.stdout.splitlines())
+        return None if done.returncode else {words[0]: words[1] for words in lines if len(words) > 1}
 
     def _look_for_lost(self, states: dict[str, str]) -> None:
         """Tell of jobs that have ended without an answer."""

@@ -5,13 +5,15 @@
     started.json  who is at it, written by the node each time that it begins
     answer.json   the worker's answer, written by the node
 
-The study may be killed between any two of them: a job whose order is gone ends as soon as it begins.
+The study may be killed between any two of them: a job whose order is gone ends as soon as it begins. A file that
+cannot be read now, as happens on a shared file system, is looked at again like one that is not there yet.
 """
 
 import json
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,7 @@ class Ticket:
         """The scheduler's id, from who submitted it or from the node; None where neither has come to write it."""
         try:
             return (self.folder / "job").read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except OSError:
             return (self._read("started.json") or {}).get("job")
 
     def submitted(self, job: str) -> None:
@@ -81,7 +83,8 @@ class Ticket:
 
     def withdraw(self) -> None:
         """Take it away: a job that begins with it ends at once."""
-        (self.folder / "order.json").unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.folder / "order.json").unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, name: str, text: str) -> None:
@@ -93,6 +96,6 @@ class Ticket:
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (OSError, ValueError):
             return None
         return found
