@@ -80,7 +80,7 @@ ARROWS = {
     "study": ["study", "evaluate", "report", "lock", "shipped"],
     "study.images": ["study", "data.manifest", "data.sources", "data.splits", "mistakes"],  # which images a job sees
     "study.build": ["study", "shipped", "lightning_cli", "models.backbones"],
-    "study.__main__": ["study.worker", "collector"],
+    "study.__main__": ["study.worker", "allocator", "collector"],
     "study.worker": ["study", "lock", "shipped", "lightning_cli"],  # runs `fit` in its own process
     "evaluate": ["evaluate"],
     "explain": ["checkpoint", "explain", "data", "evaluate", "lock", "mistakes", "models", "report"],

@@ -263,7 +263,7 @@ def run_verb(verb: str, args: list[str], configs: Path) -> int:
         0; mistakes are raised.
     """
     quieten()
-    allocate_cheaply()  # here as well: a worker of a study does not come by the command line
+    allocate_cheaply()  # for who calls this by itself; the verbs and a study's workers do it before torch is imported
     with ExitStack() as held:  # the lock of the run folder
         VitlabCLI(verb, args, configs, held)
     return 0

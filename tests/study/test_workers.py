@@ -1,6 +1,11 @@
-"""How workers begin: what is printed then is no answer of theirs."""
+"""How workers begin: what is printed then is no answer of theirs, and torch finds huge pages asked for."""
 
+import os
 import queue
+import subprocess
+import sys
+
+import pytest
 
 from vitlab.study import workers
 
@@ -11,6 +16,12 @@ os.write(1, b'a banner\\n[1]\\n{"level": "info"}\\n\\xff\\nno end')  # by a libr
 from vitlab.study.__main__ import main
 
 raise SystemExit(main())
+"""
+FAKE_TORCH = """
+import os
+
+print(os.environ.get("THP_MEM_ALLOC_ENABLE"), flush=True)
+os._exit(0)
 """
 
 
@@ -26,3 +37,14 @@ def test_what_is_printed_at_an_import_is_no_answer(nursery, monkeypatch):
     finally:
         worker.kill()
     assert events.get(timeout=60)[1]["event"] == "gone"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux has them")
+@pytest.mark.parametrize(("outside", "found"), [({}, "1"), ({"THP_MEM_ALLOC_ENABLE": "0"}, "0")])
+def test_a_worker_that_inherits_nothing_asks_for_huge_pages_itself(tmp_path, outside, found):
+    (tmp_path / "torch.py").write_text(FAKE_TORCH)
+    inherited = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    environment = {**inherited, "PYTHONPATH": str(tmp_path), **outside}
+    command = [sys.executable, "-m", "vitlab.study"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == found, done.stderr

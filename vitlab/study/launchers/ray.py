@@ -42,7 +42,7 @@ class RayLauncher:
                 socket.create_connection((host, int(port)), timeout=10).close()
             # the driver's folder is not a node's: vitlab and relative paths are those of the study's machine
             paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
-            own = {name: value for name, value in os.environ.items() if name.startswith(("VITLAB_", "OMP_"))}
+            own = {name: value for name, value in os.environ.items() if name.startswith(("VITLAB_", "OMP_", "THP_"))}
             ray.init(
                 address=address, log_to_driver=False, logging_level="ERROR",
                 runtime_env={"env_vars": {**own, "PYTHONPATH": paths}}, **here,
