@@ -287,9 +287,10 @@ def test_a_small_cnn_solves_it_and_drops_on_the_other_scanner(whole):
     split = {s: torch.from_numpy(np.flatnonzero(manifest.split == s)) for s in ("train", "val", "test")}
     torch.manual_seed(0)
     model = timm.create_model("resnet18", channels=(16, 32, 64, 128), in_chans=1, num_classes=4)
+    model = model.to(memory_format=torch.channels_last)
     epochs, batch = 6, 24
     steps = epochs * (len(split["train"]) // batch)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for step in range(steps):
         if step % (steps // epochs) == 0:
@@ -297,6 +298,7 @@ def test_a_small_cnn_solves_it_and_drops_on_the_other_scanner(whole):
         rows = order[step % (steps // epochs) * batch :][:batch]
         flipped = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, inputs[rows].flip(-1), inputs[rows])
         moved = torch.roll(flipped, tuple(torch.randint(-4, 5, (2,)).tolist()), (-2, -1))
+        moved = moved.contiguous(memory_format=torch.channels_last)
         loss = torch.nn.functional.cross_entropy(model(moved), targets[rows])
         optimizer.zero_grad()
         loss.backward()
