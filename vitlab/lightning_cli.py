@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 
 from vitlab.allocator import allocate_cheaply
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
-from vitlab.checkpoint_io import LastCheckpoint
+from vitlab.checkpoint_io import LastCheckpoint, MovedFolder
 from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
@@ -184,7 +184,7 @@ class VitlabCLI(LightningCLI):
         self.cost = CostMonitor()
         extra: list[Callback] = [self.results, *extra_outputs(self.verb, config, self.folder)]
         if fit:
-            extra += [self.cost, EpochRow(), FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
+            extra += [self.cost, EpochRow(), MovedFolder(), FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
             if kwargs.get("logger", settings.get("logger")):
                 extra.append(LearningRateMonitor("epoch"))
         on_terminal = sys.stderr.isatty()
