@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from vitlab.cost import device_name, flops_per_image
@@ -100,7 +101,7 @@ class ReconstructionLogger(Callback):
         """Draw three rows: image, what the encoder sees, reconstruction."""
         epoch = trainer.current_epoch + 1
         due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
-        board = getattr(trainer.logger, "experiment", None)
+        board = next((log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
         if not due or not hasattr(pl_module, "reconstruct") or board is None:
             return  # all ranks go on: the model may be sharded over them; those behind the first draw on a dummy
         from torchvision.utils import make_grid
