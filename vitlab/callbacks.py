@@ -54,7 +54,9 @@ class OnlineProbe(Callback):
         if not getattr(pl_module, "pretraining", False) or not self.every_n_epochs:
             return
         if is_last_epoch(trainer) or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            trainer.validating = True  # as it is, in batches of that size
             known = [*self._features(trainer, pl_module, "train"), *self._features(trainer, pl_module, "val")]
+            trainer.training = True
             if trainer.is_global_zero:
                 self.scores = self._probe(*known)
             self.scores = trainer.strategy.broadcast(self.scores)

@@ -255,6 +255,19 @@ def log_final(trainer: Any, results: dict[str, Any]) -> None:
         logger.save()
 
 
+def summary(results: dict[str, Any], folder: Path) -> str:
+    """Return two lines: what the run reached and where it lies."""
+    if results["task"] == "pretrain":
+        reached = ", ".join(f"{name} {value:.3f}" for name, value in results["probe"].items())
+        reached = f"pretrained {results['epochs']} epochs; val probe: {reached or 'none'}"
+        where = folder / "backbone.safetensors"
+    else:
+        test = results["metrics"].get("test") or {}
+        reached = "test: " + ", ".join(f"{name} {value:.3f}" for name, value in test.items() if value is not None)
+        where = folder
+    return f"{results['approach']} seed {results['seed']}: {reached} ({results['wall_seconds']:.0f} s)\n{where}"
+
+
 def settings_of(trainer: Any, results: dict[str, Any]) -> dict[str, str | float]:
     """Return what tells a study's runs apart.
 
