@@ -1,11 +1,13 @@
 """The two checkpoints of a run: one file with two names where the last epoch is the best one."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
-from tests.test_chain import TINY_CNN, data_flags
+from tests.killed_fits import differences
+from tests.test_chain import POWER_CUT, TINY_CNN, data_flags
 from vitlab.cli import main
 
 
@@ -55,3 +57,26 @@ def test_what_is_no_whole_state_of_the_epoch_s_end_is_not_linked(image_folder, t
     best, last = fit(image_folder, tmp_path, flag)
     assert not best.samefile(last)
     assert content(last)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] == 1
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["moved", "another name"])
+def test_a_run_goes_on_in_a_folder_that_was_moved(image_folder, tmp_path, monkeypatch, recwarn, linked):
+    """The first epoch is the best here, and was before the power cut in the third."""
+    (tmp_path / "power.py").write_text(POWER_CUT)
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ["--checkpoint.monitor=epoch", "--checkpoint.mode=min", "--trainer.max_epochs=4"]
+    whole, _ = fit(image_folder, tmp_path / "whole", *flags)
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(image_folder, tmp_path / "old", *flags, "--trainer.callbacks+=power.Cut")
+    run, root = Path("discs", "cnn", "seed0"), tmp_path / "new"
+    for _ in range(2):  # with two epochs left to train, and with none
+        (tmp_path / "old").rename(tmp_path / "disk" if linked else root)
+        if linked:
+            root.unlink(missing_ok=True)
+            root.symlink_to(tmp_path / "disk")
+        best, _ = fit(image_folder, root, *flags, f"--ckpt_path={root / run}/checkpoints/last.ckpt")
+        assert content(best)["epoch"] == content(whole)["epoch"] == 0
+        assert differences(tmp_path / "whole" / run, root / run) == []
+        (root / run / "results.json").unlink()
+        root.resolve().rename(tmp_path / "old")
+    assert not [str(warning.message) for warning in recwarn if "dirpath" in str(warning.message)]

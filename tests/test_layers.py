@@ -28,7 +28,7 @@ ARROWS = {
     "monitored": ["callbacks", "models"],  # who logs what
     "precision": [],
     "config_files": ["shipped"],
-    "run_folder": ["lock"],
+    "run_folder": ["checkpoint", "lock"],
     "atomic": [],
     "checkpoint": [],
     "cores": [],

@@ -1,11 +1,17 @@
 """TensorBoard's table of a study's runs, read from the event files that real runs leave."""
 
+import csv
 import json
+import os
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from tests.test_chain import POWER_CUT, data_flags
 from vitlab.cli import main
 
 CNN = ["--model.backbone=resnet18", '--model.backbone_kwargs={"channels": [8, 8, 16, 16]}']
@@ -63,3 +69,67 @@ def test_each_run_is_a_row_with_its_settings_and_scores(study):
 
 def test_a_pretraining_is_no_row(study):
     assert table_of(study / "simclr" / "seed0") is None
+
+
+def rows_of(run):
+    """Return the rows of metrics.csv, without what they cost."""
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = [{k: v for k, v in row.items() if v and not k.startswith("cost/")} for row in csv.DictReader(file)]
+    return [row for row in rows if len(row) > 2]
+
+
+@pytest.fixture
+def stopped(tmp_path, image_folder, monkeypatch):
+    """Return the command line of a run, its folder, stopped in the third epoch, and the rows of an unbroken one."""
+    (tmp_path / "power.py").write_text(POWER_CUT)
+    monkeypatch.syspath_prepend(tmp_path)
+    args = ["fit", "--config", "configs/cnn.yaml", *data_flags(image_folder), *CNN, "--trainer.accelerator=cpu",
+            "--trainer.max_epochs=4", "--trainer.log_every_n_steps=1"]  # fmt: skip
+    assert main([*args, f"--run.root={tmp_path}/whole"]) == 0
+    args.append(f"--run.root={tmp_path}/parts")
+    with pytest.raises(RuntimeError, match="power cut"):
+        main([*args, "--trainer.callbacks+=power.Cut"])
+    run = Path("discs", "cnn", "seed0")
+    return args, tmp_path / "parts" / run, rows_of(tmp_path / "whole" / run)
+
+
+def test_a_row_that_was_cut_does_not_keep_a_run_from_going_on(stopped, tmp_path):
+    args, parts, whole = stopped
+    header, *rows = (parts / "metrics.csv").read_text().splitlines(keepends=True)
+    step = header.split(",").index("step")
+    number, cut = next((n, row.split(",")) for n, row in enumerate(rows) if row.split(",")[step] == "4")
+    before = header + "".join(rows[:number])
+    begin = ",".join(cut[:step])
+    spoilt = {  # what is in the file, and how many of its rows are lost for good
+        "within the row": (before + begin, len(rows)),
+        "within the step": (before + begin + ",1", len(rows)),
+        "gone on with, and zeros": (header + begin + "".join(rows) + "\0" * 40 + "\n", 1),
+        "within the header": (header[:20], len(rows)),
+    }
+    for how, (left, most) in spoilt.items():
+        root = tmp_path / how
+        run = shutil.copytree(parts, root / "discs" / "cnn" / "seed0")
+        (run / "metrics.csv").write_bytes(left.encode())
+        assert main([*args, f"--run.root={root}", f"--ckpt_path={run}/checkpoints/last.ckpt"]) == 0, how
+        found = rows_of(run)
+        assert all(row in whole for row in found), how
+        assert len([row for row in whole if row not in found]) <= most, how
+        # the epoch before the cut is in its checkpoint
+        assert {"9", "14", "19"} <= {row["step"] for row in found if "train/loss" in row}, how
+
+
+def test_what_is_written_anew_takes_the_place_of_a_whole_file(stopped):
+    """A run that goes on, and rows with new columns: metrics.csv and config.yaml are never emptied nor removed."""
+    args, run, whole = stopped
+    mine = (str(run / "metrics.csv"), str(run / "config.yaml"))
+    lost, watching = [], [True]
+
+    def watch(event, values):
+        if watching and event in ("open", "os.remove") and str(values[0]).endswith(mine):
+            lost.extend([event] if event == "os.remove" or values[2] & os.O_TRUNC else [])
+
+    sys.addaudithook(watch)  # there is no way to remove it
+    code = main([*args, f"--ckpt_path={run}/checkpoints/last.ckpt"])
+    watching.clear()
+    assert code == 0 and lost == [] and not list(run.glob(".*.tmp"))
+    assert [row for row in rows_of(run) if row not in whole] == [row for row in whole if row not in rows_of(run)] == []

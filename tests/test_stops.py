@@ -10,7 +10,7 @@ import torch
 from tests.killed_fits import differences
 from tests.test_chain import TINY_CNN, data_flags
 from vitlab.cli import main
-from vitlab.stops import in_one_line
+from vitlab.stops import Stage, in_one_line, memory_in_one_line
 
 ACCIDENTS = """
 import os
@@ -26,6 +26,22 @@ class Poison(Callback):
 class OutOfMemory(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+class OutOfMemoryIn(Callback):
+    def __init__(self, stage):
+        self.stage = stage
+
+    def _full(self, trainer, *_):
+        if trainer.state.stage == self.stage:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _full
+
+class ProbeOutOfMemory(Callback):
+    def on_train_start(self, trainer, pl_module):
+        def full(images):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        pl_module.forward = full
 
 class Fill(Callback):
     def on_train_epoch_start(self, trainer, pl_module):
@@ -94,12 +110,37 @@ def test_too_little_memory_names_the_batch(fit, tmp_path):
     assert "--data.batch_size=4" in line and "--trainer.accumulate_grad_batches=2" in line
 
 
+@pytest.mark.parametrize(
+    ("recipe", "callback"),
+    [("cnn", "OutOfMemoryIn(stage=validate)"), ("cnn", "OutOfMemoryIn(stage=predict)"),
+     ("simclr_pretrain", "ProbeOutOfMemory")],
+)  # fmt: skip
+def test_too_little_memory_for_an_evaluation_within_fit_names_its_batch(fit, tmp_path, recipe, callback):
+    name, _, stage = callback.rstrip(")").partition("(stage=")
+    flags = [f"--trainer.callbacks+=accidents.{name}", *([f"--trainer.callbacks.stage={stage}"] if stage else [])]
+    code, err, _ = fit(tmp_path / "runs", "--config", f"configs/{recipe}.yaml", *flags, epochs=1)
+    line = only_line(err)
+    assert code == 2 and "out of memory with data.eval_batch_size=256: set --data.eval_batch_size=128" in line
+
+
+def test_too_little_memory_is_one_line_in_the_other_verbs(fit, tmp_path, capfd):
+    _, _, run = fit(tmp_path / "runs", epochs=1)
+    for verb in ("validate", "test", "predict"):
+        args = [verb, "--config", str(run / "config.yaml"), f"--ckpt_path={run}/checkpoints/best.ckpt"]
+        full = ["--trainer.callbacks+=accidents.OutOfMemoryIn", f"--trainer.callbacks.stage={verb}"]
+        assert main([*args, *full, "--data.eval_batch_size=6"]) == 2
+        err = capfd.readouterr().err
+        assert f"vitlab {verb}: out of memory with data.eval_batch_size=6: set --data.eval_batch_size=3" in err
+        assert "Traceback" not in err
+
+
 def test_the_memory_of_the_machine_counts_too_and_other_errors_stay(tmp_path):
-    with pytest.raises(ValueError, match="accumulate_grad_batches=6"), in_one_line(tmp_path, 8, 3):
+    with pytest.raises(ValueError, match="accumulate_grad_batches=6"), memory_in_one_line(Stage(), 8, 16, 3):
         torch.empty(2**56)
     for error in (RuntimeError("a bug"), OSError(errno.EPIPE, "a pipe")):
-        with pytest.raises(type(error), match=r"a bug|a pipe"), in_one_line(tmp_path, 8, 3):
-            raise error
+        with pytest.raises(type(error), match=r"a bug|a pipe"), memory_in_one_line(Stage(), 8, 16, 3):
+            with in_one_line(tmp_path):
+                raise error
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(fit, small_disk, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from vitlab.cost import device_name, flops_per_image
@@ -15,6 +16,12 @@ from vitlab.evaluate.metrics import compute_metrics
 from vitlab.evaluate.predictions import SPLITS, write_predictions
 from vitlab.evaluate.results import check_same_split, pretraining_cost, write_results
 from vitlab.models.backbones import save_backbone
+
+
+def is_last_epoch(trainer: Trainer) -> bool:
+    """Say, at an epoch's end, whether it is the last one: by the count of epochs or of steps, or by who stops early."""
+    by_steps = 0 <= trainer.max_steps <= trainer.global_step  # -1 is no end
+    return by_steps or trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
 
 
 class OnlineProbe(Callback):
@@ -44,12 +51,12 @@ class OnlineProbe(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe when it is time; all ranks run the model, which may be sharded over them, and rank 0 scores."""
-        epoch = trainer.current_epoch + 1
-        last = epoch == trainer.max_epochs or trainer.should_stop
         if not getattr(pl_module, "pretraining", False) or not self.every_n_epochs:
             return
-        if last or epoch % self.every_n_epochs == 0:
+        if is_last_epoch(trainer) or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            trainer.validating = True  # as it is, in batches of that size
             known = [*self._features(trainer, pl_module, "train"), *self._features(trainer, pl_module, "val")]
+            trainer.training = True
             if trainer.is_global_zero:
                 self.scores = self._probe(*known)
             self.scores = trainer.strategy.broadcast(self.scores)
@@ -99,8 +106,8 @@ class ReconstructionLogger(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw three rows: image, what the encoder sees, reconstruction."""
         epoch = trainer.current_epoch + 1
-        due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
-        board = getattr(trainer.logger, "experiment", None)
+        due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or is_last_epoch(trainer))
+        board = next((log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
         if not due or not hasattr(pl_module, "reconstruct") or board is None:
             return  # all ranks go on: the model may be sharded over them; those behind the first draw on a dummy
         from torchvision.utils import make_grid
@@ -132,7 +139,7 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print epoch, losses and accuracy."""
         epoch, now, known = trainer.current_epoch + 1, time.monotonic(), trainer.callback_metrics  # joined by all ranks
-        if not trainer.is_global_zero or (epoch != trainer.max_epochs and now - self._last < self.seconds):
+        if not trainer.is_global_zero or (now - self._last < self.seconds and not is_last_epoch(trainer)):
             return
         self._last = now
         shown = ("train/loss", "val/loss", "val/accuracy", "val/knn_accuracy", "val/linear_accuracy")

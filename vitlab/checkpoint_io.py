@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from vitlab.atomic import replacing
@@ -82,3 +82,31 @@ class LastCheckpoint(ModelCheckpoint):
             except OSError:
                 return False
         return True
+
+
+class MovedFolder(Callback):
+    """Lets a run go on in a folder that was moved, or is seen under another name: its best checkpoint stays known.
+
+    A checkpoint holds the absolute paths of those that are kept. Where they are others now, Lightning forgets which was
+    the best and how good it was, and the next epoch would replace it, however bad.
+    """
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Correct the paths in a checkpoint of the run's own folder, before they are read."""
+        folder = os.path.realpath(Path(str(trainer.ckpt_path)).parent)
+        for callback in trainer.checkpoint_callbacks:
+            held = checkpoint["callbacks"].get(callback.state_key)
+            if isinstance(callback, ModelCheckpoint) and held and callback.dirpath == folder != held["dirpath"]:
+                _move(held, held["dirpath"], folder)
+
+
+def _move(held: dict[str, Any], old: str, new: str) -> None:
+    """Correct the state of a ModelCheckpoint, where all that it kept has come along."""
+
+    def moved(path: str) -> str:
+        return new + path.removeprefix(old) if path.startswith(old) else path
+
+    best = {moved(path): score for path, score in held["best_k_models"].items()}
+    if all(Path(path).is_file() for path in best):
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        held.update({name: moved(held[name]) for name in paths}, dirpath=new, best_k_models=best)

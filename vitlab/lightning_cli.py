@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 
 from vitlab.allocator import allocate_cheaply
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
-from vitlab.checkpoint_io import LastCheckpoint
+from vitlab.checkpoint_io import LastCheckpoint, MovedFolder
 from vitlab.cost import CostMonitor
 from vitlab.data.datamodule import ImageDataModule
 from vitlab.data.sources import Source
@@ -45,8 +45,9 @@ from vitlab.run_folder import (
     loggers,
     run_folder,
     study_of,
+    summary,
 )  # fmt: skip
-from vitlab.stops import FiniteWeights, in_one_line
+from vitlab.stops import FiniteWeights, Stage, in_one_line, memory_in_one_line
 
 # Warnings of the libraries that no user can act on.
 UNHELPFUL = (
@@ -181,10 +182,10 @@ class VitlabCLI(LightningCLI):
             "seed": self.config[self.verb].seed_everything,
         }
         self.results = ResultsWriter(self.folder, facts)
-        self.cost = CostMonitor()
-        extra: list[Callback] = [self.results, *extra_outputs(self.verb, config, self.folder)]
+        self.cost, self.stage = CostMonitor(), Stage()
+        extra: list[Callback] = [self.stage, self.results, *extra_outputs(self.verb, config, self.folder)]
         if fit:
-            extra += [self.cost, EpochRow(), FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
+            extra += [self.cost, EpochRow(), MovedFolder(), FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
             if kwargs.get("logger", settings.get("logger")):
                 extra.append(LearningRateMonitor("epoch"))
         on_terminal = sys.stderr.isatty()
@@ -204,6 +205,12 @@ class VitlabCLI(LightningCLI):
             trainer.callbacks.append(LastCheckpoint(self.folder / "checkpoints"))  # type: ignore[attr-defined]
         return trainer
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the verb and what comes behind it."""
+        data, accumulate = self.config[self.verb].data, self.trainer.accumulate_grad_batches
+        with memory_in_one_line(self.stage, data.batch_size, data.eval_batch_size, accumulate):
+            super()._run_subcommand(subcommand)
+
     def fit(self, **kwargs: Any) -> None:
         """Train; a run that is stopped by Ctrl-C or SIGTERM says how to go on and ends with an exit code of its own."""
         trainer: Any = self.trainer
@@ -213,7 +220,7 @@ class VitlabCLI(LightningCLI):
         if config.run.overwrite and not config.get("ckpt_path") and trainer.is_global_zero and not trainer.fast_dev_run:
             clear(self.folder)
         try:
-            with in_one_line(self.folder, config.data.batch_size, trainer.accumulate_grad_batches):
+            with in_one_line(self.folder):
                 trainer.fit(**kwargs)
             if not self.cost.totals:  # resumed behind the last epoch: nothing was left to train
                 self.cost.close(trainer)
@@ -285,16 +292,3 @@ def model_class_of(class_path: str) -> type[BaseModule]:
     module, _, name = class_path.rpartition(".")
     found: type[BaseModule] = getattr(import_module(module), name)
     return found
-
-
-def summary(results: dict[str, Any], folder: Path) -> str:
-    """Return two lines: what the run reached and where it lies."""
-    if results["task"] == "pretrain":
-        reached = ", ".join(f"{name} {value:.3f}" for name, value in results["probe"].items())
-        reached = f"pretrained {results['epochs']} epochs; val probe: {reached or 'none'}"
-        where = folder / "backbone.safetensors"
-    else:
-        test = results["metrics"].get("test") or {}
-        reached = "test: " + ", ".join(f"{name} {value:.3f}" for name, value in test.items() if value is not None)
-        where = folder
-    return f"{results['approach']} seed {results['seed']}: {reached} ({results['wall_seconds']:.0f} s)\n{where}"

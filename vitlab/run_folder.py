@@ -7,13 +7,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from torch.utils.tensorboard.summary import hparams
 
+from vitlab.atomic import replacing
+from vitlab.checkpoint import read_checkpoint
 from vitlab.lock import hold
 
 # In TensorBoard's table of runs; all others are among the scalars.
@@ -52,13 +55,13 @@ class SaveConfigAtFit(SaveConfigCallback):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Save when training starts."""
-        if stage == "fit":
+        if stage == "fit" and trainer.is_global_zero:
             self.config = self.config.clone()  # without what `fit --config` on the file must not do again
             self.config.run.overwrite, self.config.ckpt_path = False, None
             folder = run_folder(self.config, type(pl_module)).absolute()
             folder.mkdir(parents=True, exist_ok=True)
-            self.config_filename = str(folder / "config.yaml")  # an absolute name overrules the logger's folder
-            super().setup(trainer, pl_module, stage)
+            with replacing(folder / "config.yaml") as temporary:
+                self.parser.save(self.config, temporary, skip_none=False, multifile=False)
 
 
 def approach_of(stated: str | None, model_class: type) -> str:
@@ -157,6 +160,64 @@ class EpochRow(Callback):
             checkpoint["epoch_row"] = figures | {"epoch": trainer.current_epoch, "step": trainer.global_step - 1}
 
 
+class CurvesWriter(ExperimentWriter):
+    """Lightning's writer of metrics.csv, which goes on with earlier rows and replaces the file as a whole.
+
+    Args:
+        log_dir: The run folder.
+        rows: Earlier rows to go on with; without them the file starts anew.
+    """
+
+    def __init__(self, log_dir: str, rows: list[dict[str, Any]]) -> None:
+        super().__init__(log_dir)
+        self.metrics_keys = sorted(set().union(*rows))
+        if rows:
+            self._replace(rows)
+        else:
+            Path(self.metrics_file_path).unlink(missing_ok=True)
+
+    def _check_log_dir_exists(self) -> None:
+        """Leave the earlier file there until the new one is whole; Lightning's removes it."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self._replace(read_curves(Path(self.metrics_file_path)))
+
+    def _replace(self, rows: list[dict[str, Any]]) -> None:
+        with replacing(Path(self.metrics_file_path)) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class CurvesLogger(CSVLogger):
+    """Lightning's CSVLogger with the writer above.
+
+    Args:
+        folder: The run folder.
+        rows: Earlier rows to go on with.
+    """
+
+    def __init__(self, folder: Path, rows: list[dict[str, Any]]) -> None:
+        # every row at once: a run that is killed keeps its curves
+        super().__init__(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=1)
+        self._rows = rows
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Return the writer, made when it is first asked for: then all checks are passed."""
+        self._experiment = self._experiment or CurvesWriter(self.log_dir, self._rows)
+        return self._experiment
+
+
+def read_curves(path: Path) -> list[dict[str, Any]]:
+    """Return the whole rows of a metrics.csv, without empty fields; a kill or a full disk may have cut one."""
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        lines = [line for line in file if line.endswith("\n")]
+    whole = [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
+    return [{key: value for key, value in row.items() if value} for row in whole if row.get("step", "").isdecimal()]
+
+
 def loggers(folder: Path, resumed: str | None) -> list[Any]:
     """Return TensorBoard and CSV loggers that write into the run folder.
 
@@ -168,21 +229,13 @@ def loggers(folder: Path, resumed: str | None) -> list[Any]:
     earlier = folder / "metrics.csv"
     rows: list[dict[str, Any]] = []
     if resumed and earlier.exists():
-        checkpoint = torch.load(resumed, weights_only=True, map_location="cpu")
-        with earlier.open(newline="") as file:
-            rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
-        rows = [row for row in rows if int(row["step"]) < checkpoint["global_step"]]
+        checkpoint = read_checkpoint(Path(resumed))
+        rows = [row for row in read_curves(earlier) if int(row["step"]) < checkpoint["global_step"]]
         own = checkpoint.get("epoch_row")
         if own and not any(int(row["step"]) == own["step"] and own.keys() <= row.keys() for row in rows):
             rows.append(own)
     board = TensorBoardLogger(str(folder.parent), name="", version=folder.name, default_hp_metric=False)
-    # every row at once: a run that is killed keeps its curves
-    table = CSVLogger(str(folder.parent), name="", version=folder.name, flush_logs_every_n_steps=1)
-    kept: Any = table.experiment.metrics if rows else None  # asking for it makes the file anew
-    if isinstance(kept, list):  # on other ranks the experiment is a dummy
-        kept.extend(rows)
-        table.save()
-    return [board, table]
+    return [board, CurvesLogger(folder, rows)]
 
 
 def log_final(trainer: Any, results: dict[str, Any]) -> None:
@@ -200,6 +253,19 @@ def log_final(trainer: Any, results: dict[str, Any]) -> None:
             for summary in hparams(settings_of(trainer, results), dict.fromkeys(shown, 0.0)):  # type: ignore[no-untyped-call]
                 logger.experiment.file_writer.add_summary(summary)
         logger.save()
+
+
+def summary(results: dict[str, Any], folder: Path) -> str:
+    """Return two lines: what the run reached and where it lies."""
+    if results["task"] == "pretrain":
+        reached = ", ".join(f"{name} {value:.3f}" for name, value in results["probe"].items())
+        reached = f"pretrained {results['epochs']} epochs; val probe: {reached or 'none'}"
+        where = folder / "backbone.safetensors"
+    else:
+        test = results["metrics"].get("test") or {}
+        reached = "test: " + ", ".join(f"{name} {value:.3f}" for name, value in test.items() if value is not None)
+        where = folder
+    return f"{results['approach']} seed {results['seed']}: {reached} ({results['wall_seconds']:.0f} s)\n{where}"
 
 
 def settings_of(trainer: Any, results: dict[str, Any]) -> dict[str, str | float]:

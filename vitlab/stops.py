@@ -50,34 +50,66 @@ class FiniteWeights(Callback):
         )
 
 
+class Stage(Callback):
+    """Remembers whether a run was evaluating when an error stopped it: Lightning forgets that on the way out."""
+
+    evaluating = False
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Look while it is known."""
+        self.evaluating = not trainer.training
+
+
 @contextmanager
-def in_one_line(folder: Path, batch_size: int, accumulate: int) -> Iterator[None]:
-    """Turn what a machine lacks in the middle of a run into one line that says what to do.
+def memory_in_one_line(stage: Stage, batch_size: int, eval_batch_size: int, accumulate: int) -> Iterator[None]:
+    """Turn too little memory into one line that names the batch that was in it.
 
     Args:
-        folder: The run's.
-        batch_size: Images a batch and device.
+        stage: A callback of the trainer.
+        batch_size: Images a batch and device in training.
+        eval_batch_size: The same in evaluation.
         accumulate: Batches a step.
 
     Raises:
-        ValueError: The memory is full, or another of the run's processes has gone.
-        OSError: The disk is, or may not be written to.
+        ValueError: The memory is full.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if _is_lost(error):
-            last = folder / "checkpoints" / "last.ckpt"
-            go_on = f"go on with --ckpt_path {last}" if last.exists() else "no epoch was finished, start again"
-            raise ValueError(f"another process of this run has ended, and with it the run; {go_on}") from error
         if not _is_memory(error):
             raise
+        if stage.evaluating:
+            raise ValueError(
+                f"out of memory with data.eval_batch_size={eval_batch_size}: set "
+                f"--data.eval_batch_size={max(1, eval_batch_size // 2)}, which changes no result"
+            ) from error
         half = max(1, batch_size // 2)
         batches = accumulate * max(1, batch_size // half)
         raise ValueError(
             f"out of memory with data.batch_size={batch_size}: set --data.batch_size={half} and "
             f"--trainer.accumulate_grad_batches={batches}, which keeps the images a step"
         ) from error
+
+
+@contextmanager
+def in_one_line(folder: Path) -> Iterator[None]:
+    """Turn a disk or a process that fails in the middle of a run into one line that says how to go on.
+
+    Args:
+        folder: The run's.
+
+    Raises:
+        ValueError: Another of the run's processes has gone.
+        OSError: The disk is, or may not be written to.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_lost(error):
+            raise
+        last = folder / "checkpoints" / "last.ckpt"
+        go_on = f"go on with --ckpt_path {last}" if last.exists() else "no epoch was finished, start again"
+        raise ValueError(f"another process of this run has ended, and with it the run; {go_on}") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
