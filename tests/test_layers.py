@@ -17,7 +17,7 @@ ARROWS = {
     "cli": ["allocator", "collector", "config_files", "lightning_cli", "mistakes", "shipped", "audit", "models", "data",
             "callbacks", "study", "evaluate", "explain", "report", "bench", "predict"],
     "lightning_cli": ["mistakes", "preflight", "precision", "run_folder", "models", "data", "callbacks", "cost",
-                      "allocator", "checkpoint_io", "devices", "evaluate", "extra_outputs", "stops"],
+                      "checkpoint_io", "devices", "evaluate", "extra_outputs", "stops"],
     "devices": ["checkpoint", "checkpoint_io", "models"],
     "checkpoint_io": [],
     "allocator": [],

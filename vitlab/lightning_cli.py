@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from vitlab.allocator import allocate_cheaply
 from vitlab.callbacks import EpochLines, OnlineProbe, ReconstructionLogger, ResultsWriter
 from vitlab.checkpoint_io import LastCheckpoint, MovedFolder
 from vitlab.cost import CostMonitor
@@ -270,7 +269,6 @@ def run_verb(verb: str, args: list[str], configs: Path) -> int:
         0; mistakes are raised.
     """
     quieten()
-    allocate_cheaply()  # for who calls this by itself; the verbs and a study's workers do it before torch is imported
     with ExitStack() as held:  # the lock of the run folder
         VitlabCLI(verb, args, configs, held)
     return 0
