@@ -132,6 +132,8 @@ def test_too_little_memory_is_one_line_in_the_other_verbs(fit, tmp_path, capfd):
         err = capfd.readouterr().err
         assert f"vitlab {verb}: out of memory with data.eval_batch_size=6: set --data.eval_batch_size=3" in err
         assert "Traceback" not in err
+    assert main([*args, *full, "--data.eval_batch_size=1"]) == 2
+    assert "out of memory with a single image a batch: set a smaller --data.image_size" in capfd.readouterr().err
 
 
 def test_the_memory_of_the_machine_counts_too_and_other_errors_stay(tmp_path):

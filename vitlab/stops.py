@@ -78,13 +78,17 @@ def memory_in_one_line(stage: Stage, batch_size: int, eval_batch_size: int, accu
     except (MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
+        if (eval_batch_size if stage.evaluating else batch_size) == 1:
+            raise ValueError(
+                "out of memory with a single image a batch: set a smaller --data.image_size or a smaller backbone"
+            ) from error
         if stage.evaluating:
             raise ValueError(
                 f"out of memory with data.eval_batch_size={eval_batch_size}: set "
-                f"--data.eval_batch_size={max(1, eval_batch_size // 2)}, which changes no result"
+                f"--data.eval_batch_size={eval_batch_size // 2}, which changes no result"
             ) from error
-        half = max(1, batch_size // 2)
-        batches = accumulate * max(1, batch_size // half)
+        half = batch_size // 2
+        batches = accumulate * (batch_size // half)
         raise ValueError(
             f"out of memory with data.batch_size={batch_size}: set --data.batch_size={half} and "
             f"--trainer.accumulate_grad_batches={batches}, which keeps the images a step"
