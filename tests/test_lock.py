@@ -1,5 +1,7 @@
 """The lock of a run folder: between processes, gone with them, and no trace of it left."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +31,46 @@ def test_another_process_is_kept_out_until_it_is_dead(tmp_path):
         (folder).mkdir()
         folder.rename(tmp_path / "moved")  # the lock is not in it
     assert (tmp_path / "moved").is_dir() and not list(tmp_path.rglob(".*"))
+
+
+def test_what_a_dead_process_has_forked_holds_nothing(tmp_path):
+    """A loader process outlives `kill -9` of its run by seconds; the run holds its lock whatever the loader does."""
+    code = (
+        "import os, sys, time; from pathlib import Path; from vitlab.lock import hold\n"
+        "with hold(Path(sys.argv[1])):\n"
+        "    if os.fork() == 0: print('forked', flush=True); time.sleep(60)\n"
+        "    if os.fork() == 0: os._exit(0)\n"
+        "    os.wait(); print('held', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "seed0")], stdout=subprocess.PIPE, text=True,
+                               start_new_session=True)  # fmt: skip
+    try:
+        assert {process.stdout.readline(), process.stdout.readline()} == {"forked\n", "held\n"}
+        with pytest.raises(InUse), hold(tmp_path / "seed0"):
+            pass
+        process.kill()
+        process.wait()
+        os.killpg(process.pid, 0)  # the loader lives
+        with hold(tmp_path / "seed0"):
+            pass
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_forked_process_neither_holds_nor_ends_a_lock(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from vitlab.lock import InUse, hold\n"
+        "folder, child = Path(sys.argv[1]), None\n"
+        "with hold(folder):\n"
+        "    if (child := os.fork()) == 0:\n"
+        "        try:\n"
+        "            with hold(folder): print('held by both')\n"
+        "        except InUse: pass\n"
+        "    else: os.wait(); print(folder.with_name('.seed0.lock').exists())\n"
+        "if child: print(folder.with_name('.seed0.lock').exists())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "seed0")], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\nFalse\n", "")
 
 
 def test_one_of_many_holds_it_at_a_time(tmp_path):

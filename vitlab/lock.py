@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TRIES = 1000  # others may take the folder away as often; one that cannot be made, as in /proc, is missing for ever
-_held: set[Path] = set()
+_held: dict[Path, int] = {}  # folder: open file of its lock
 
 
 class InUse(ValueError):
@@ -40,16 +40,29 @@ def hold(folder: Path) -> Iterator[None]:
     except OSError as error:
         why = error.strerror or error
         raise OSError(f"cannot write to {folder.parent} ({why}): choose another folder, or make it writable") from None
-    _held.add(folder)
+    _held[folder] = file
     try:
         yield
     finally:
-        _held.discard(folder)
-        path.unlink(missing_ok=True)  # while it is held: who waits for this file finds another one in its place
+        if _held.pop(folder, None) is not None:  # not in a forked process
+            path.unlink(missing_ok=True)  # while it is held: who waits for this file finds another one in its place
+            os.close(file)
+            with suppress(OSError):
+                for above in made:
+                    above.rmdir()
+
+
+def _let_go() -> None:
+    """Close the locks of the process that this one was forked from: it holds them alone, and they end with it.
+
+    A lock belongs to the open file, which a loader process would keep open for seconds after `kill -9` of the run.
+    """
+    for file in _held.values():
         os.close(file)
-        with suppress(OSError):
-            for above in made:
-                above.rmdir()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _locked(path: Path, folder: Path) -> int:

@@ -9,7 +9,7 @@ from torchvision.datasets import ImageFolder as TorchImageFolder
 
 from vitlab.bench.conditions import image_folder as folder_of
 from vitlab.bench.files import AuditImages, Cache, Compare, write_runs
-from vitlab.bench.peak import peak, shares_of_peak
+from vitlab.bench.peak import _SIDE, peak, shares_of_peak
 from vitlab.bench.plain_loop import DECAY, RECIPES, SMOOTHING
 from vitlab.bench.runs import Epoch, Memory, Overhead, breakdown
 from vitlab.bench.stages import STAGES, StageProfiler
@@ -110,6 +110,14 @@ def test_the_share_of_the_peak_is_operations_over_the_peak():
     shares = shares_of_peak([row], {"flops_per_second": 1000.0, "data_sheet": 2000.0})
     assert shares["step"]["measured"] == pytest.approx(0.5) and shares["step"]["data_sheet"] == pytest.approx(0.25)
     assert peak("cpu", "32-true")["flops_per_second"] > 1e8
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16-mixed", "bfloat16"), ("16-mixed", "float16"), ("32-true", "float32")]
+)
+def test_the_peak_is_of_the_precision_of_the_runs(precision, dtype, monkeypatch):
+    monkeypatch.setitem(_SIDE, "cpu", 32)
+    assert peak("cpu", precision)["dtype"] == dtype
 
 
 def test_the_splits_keep_their_proportions(image_folder):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from PIL import Image
 
 from vitlab.data import cache as module
-from vitlab.data.cache import build_cache, cache_folder, open_image
+from vitlab.data.batches import CachedImages
+from vitlab.data.cache import ImageCache, build_cache, cache_folder, open_image
 from vitlab.data.manifest import Manifest
 from vitlab.data.reserved import reserve
 
@@ -70,6 +72,21 @@ def test_every_image_is_decoded_once_and_in_order(build, manifest):
     assert build.opened == 0 and again.folder == first.folder
     np.testing.assert_array_equal(again.images, first.images)
     assert [folder.name for folder in build.folder.iterdir()] == [first.folder.name]
+
+
+def test_a_loader_process_is_told_the_file_and_not_what_is_in_it(build):
+    """Where loader processes are not forked, the images travel to each of them."""
+    cache = build(image_size=64)
+    images = CachedImages(cache, np.arange(COUNT), np.arange(COUNT))
+    sent = pickle.dumps(images)
+    assert len(sent) < 3000 < cache.images.nbytes
+    found = pickle.loads(sent)
+    assert isinstance(found.images, np.memmap) and not found.images.flags.writeable
+    assert np.array_equal(found.images, cache.images)
+    for ours, theirs in zip(images[np.array([0, 69, -1])], found[np.array([0, 69, -1])], strict=True):
+        assert ours.equal(theirs)
+    in_memory = ImageCache(np.asarray(cache.images), cache.ok, [], cache.folder)  # also of others' making
+    assert len(pickle.dumps(CachedImages(in_memory, np.arange(COUNT), np.arange(COUNT)))) > cache.images.nbytes
 
 
 def test_what_the_key_covers(build, manifest):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vitlab.data import batches, shuffle
+from vitlab.data import batches, shuffle, split_images
 from vitlab.data.augment import Augment
 from vitlab.data.batches import Batch, BatchSampler, mean_and_std
 from vitlab.data.datamodule import ImageDataModule
@@ -132,6 +132,14 @@ def test_cheng_by_its_published_folds(data_root):
     patients = [set(data.manifest.patient_id[data.rows(split)]) for split in splits]
     assert not patients[0] & patients[1] and not patients[0] & patients[2] and not patients[1] & patients[2]
     assert sum(data.class_counts) == 1838 and data.classes == ["glioma", "meningioma", "pituitary"]
+
+
+def test_the_splits_are_digested_once_however_many_checkpoints(image_folder, monkeypatch):
+    digested = []
+    whole = split_images.split_sha256
+    monkeypatch.setattr(split_images, "split_sha256", lambda *args: digested.append(args[1]) or whole(*args))
+    data = make(image_folder)
+    assert data.state_dict() == data.state_dict() and digested == ["train", "val", "test"]
 
 
 def test_an_empty_split_is_named(tmp_path, image_folder):

@@ -19,12 +19,12 @@ def peak(device: str, precision: str) -> dict[str, Any]:
 
     Args:
         device: cpu or cuda.
-        precision: Of the runs; bf16-mixed multiplies in bfloat16.
+        precision: Of the runs; bf16-mixed multiplies in bfloat16, 16-mixed in float16.
 
     Returns:
         flops_per_second as measured, data_sheet where the GPU is known, and the dtype.
     """
-    dtype = torch.bfloat16 if "bf16" in precision else torch.float32
+    dtype = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
     side = _SIDE[device]
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     seconds = []

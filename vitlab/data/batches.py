@@ -4,7 +4,8 @@ Shapes: B batch, C channels, H = W = image_size.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,17 @@ class CachedImages(Dataset[Batch]):
 
     def __init__(self, cache: ImageCache, targets: np.ndarray, rows: np.ndarray) -> None:
         self.images, self.targets, self.rows = cache.images, targets, rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Name the file of a memory map, which would travel to a loader process as all that it maps."""
+        images = self.images
+        return self.__dict__ | {"images": images.filename if isinstance(images, np.memmap) else images}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open that file again."""
+        self.__dict__.update(state)
+        if isinstance(self.images, str | Path):
+            self.images = np.load(self.images, mmap_mode="r", allow_pickle=False)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -94,7 +94,7 @@ class SplitImages:
         index = {"": -1, **{name: number for number, name in enumerate(self.classes)}}
         return np.fromiter((index[label] for label in self.manifest.label), np.int64, len(self.manifest))
 
-    @property
+    @cached_property  # every checkpoint asks
     def split_sha256(self) -> dict[str, str]:
         """Digest of each split's images."""
         return {split: split_sha256(self.manifest, split) for split in SPLITS}
