@@ -170,6 +170,7 @@ MISTAKES = {
     "too short a list": (["fit", *CNN, "--model.optim.betas=[0.9]"],
                          "model.optim.betas: expected a list of 2 values, got '[0.9]'"),
     "a word for a group": (["fit", *CNN, "--model.optim=adam"], "model.optim: is a group of settings, got 'adam'"),
+    "half a group": (["fit", *CNN, "--model.optim={{lr: ["], "model.optim: is a group of settings, got '{lr: ['"),
     "wrong choice in a model": (["fit", *CNN, "--model.mode=frozen"],
                                 "model.mode: expected one of 'finetune', 'linear', got 'frozen'"),
     "wrong choice of several kinds": (["fit", *CNN, "--trainer.precision=half"], "'bf16-mixed', "),

@@ -2,12 +2,19 @@
 
 import ast
 import json
+import os
 import re
+import signal
 import socket
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import yaml
 
 from tests.conftest import REPO
+from tests.fuzz.test_hostile import UNFOLDS
 from tests.test_chain import TINY_CNN, data_flags
 from vitlab.cli import main
 
@@ -53,6 +60,103 @@ def test_weights_are_downloaded_only_where_that_is_asked_for(asked, tmp_path, im
     code = main(["fit", "--config", "configs/cnn.yaml", *data_flags(image_folder), *flags, "--model.backbone=resnet18",
                  "--model.pretrained=true"])  # fmt: skip
     assert asked and code == 2 and "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def served():
+    """Return the address of a YAML file, and the list of what was asked of its server."""
+    requests = []
+
+    class Served(BaseHTTPRequestHandler):
+        def do_GET(self):
+            requests.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"seed_everything: 3\n")
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Served)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/x.yaml", requests
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@contextmanager
+def at_most(seconds):
+    """Raise where what waits for ever would wait."""
+
+    def late(*args):
+        raise AssertionError(f"it waits longer than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+# where settings or a class stand, of which the libraries would take the name of a file
+GROUPS = ("data", "data.augment", "trainer", "run", "checkpoint", "probe", "reconstructions", "model.optim")
+CLASSES = ("model", "data.source", "trainer.logger", "trainer.callbacks", "trainer.strategy", "trainer.profiler")
+FIT = ["fit", "--config=configs/cnn.yaml", "--data.image_size=0"]  # so that nothing begins where a name is taken
+AS_FILE = [
+    *((FIT, key) for key in (*GROUPS, *CLASSES, "config", "config+", "c")),
+    (["test", "--config=configs/cnn.yaml", "--ckpt_path=x.ckpt"], "data"),
+    *((["audit"], key) for key in ("data", "data.source", "data.augment", "config")),
+    *((["bench"], key) for key in ("data", "data.source", "data.augment", "config")),
+    *((["data", "phantom"], key) for key in ("config", "seed")),
+    (["predict", "--images=.", "--ckpt_path=x.ckpt"], "config"),
+    (["compare"], "config"),
+    (["study"], "config"),
+]
+
+
+def setting(key, value):
+    for part in reversed(key.split(".")):
+        value = {part: [value] if part == "callbacks" else value}
+    return value
+
+
+def refused(args, key, capfd):
+    """Run a command that is to be refused in one line, at once."""
+    with at_most(10):
+        assert main(args) == 2, key
+    said = capfd.readouterr().err
+    lines = [line for line in said.splitlines() if line.startswith("vitlab")]
+    assert len(lines) == 1 and "Traceback" not in said and len(said) < 1000, said
+    assert key != "config" or "give each by a --config of its own" in said or args[0] in ("compare", "study")
+    if key in GROUPS and args[0] in ("fit", "test"):
+        assert f"{key}: is a group of settings, got '" in lines[0] and "takes a --config of its own" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "key"),
+    [
+        *((kind, *case) for kind in ("address", "pipe") for case in AS_FILE),
+        *(("bomb", FIT, key) for key in ("data", "model", "config")),
+    ],
+)
+def test_no_file_stands_in_the_place_of_settings(kind, args, key, served, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named, requests = served
+    if kind != "address":
+        named = "x.yaml"
+    if kind == "bomb":
+        (tmp_path / named).write_text(UNFOLDS)
+    elif kind == "pipe":
+        os.mkfifo(tmp_path / named)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(setting(key, named)))
+    refused([*args, "--config", "mine.yaml"], key, capfd)
+    if kind == "address" and not key.startswith("c"):
+        refused([*args, f"--{key}={named}"], key, capfd)
+    assert requests == [] and not (tmp_path / "lightning_logs").exists()
 
 
 def calls(tree):

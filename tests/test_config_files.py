@@ -20,6 +20,7 @@ A_STUDY = f"{STUDY} is a study: run it with `python -m vitlab study --config {ST
         (["fit", f"--config={PHANTOM}", "--config={folder}/mine.yaml"], f"{PHANTOM} and "),
         (["test", "-c", PHANTOM, "--ckpt_path=x.ckpt"], f"{PHANTOM} has no model"),
         (["fit", "--config", STUDY], A_STUDY),
+        (["fit", f"-c{STUDY}"], A_STUDY),
         (["fit", "--config", "configs/cnn.yaml", "--config", STUDY], A_STUDY),
         (["fit", "--config", "{folder}/misspelt.yaml"], "there is no setting modle.class_path, did you mean model?"),
         (["fit", "configs/cnn.yaml"], "cannot use 'configs/cnn.yaml': give it as --config configs/cnn.yaml"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitlab.shipped import find_config
-from vitlab.yaml_text import Unfolds, parse
+from vitlab.yaml_text import Unfolds, check_texts, parse
 
 FLAGS = ("--config", "-c")
 _LIGHTNING = ("fit", "validate", "test", "predict")
@@ -84,6 +84,8 @@ def _named(args: list[str]) -> Iterator[tuple[int, str, str]]:
     """Yield where each file is named, the flag where it stands in the same argument, and the name."""
     for place, arg in enumerate(args):
         flag, joined, name = arg.partition("=")
+        if arg.startswith("-c") and flag not in FLAGS:  # -cFILE
+            flag, joined, name = arg[:2], arg[:2], arg[2:]
         if flag in FLAGS and joined:
             yield place, flag, name
         elif flag in FLAGS and place + 1 < len(args):
@@ -94,10 +96,13 @@ def _read(path: Path) -> dict[str, Any]:
     """Return what a file holds; jsonargparse would not name the file that is no configuration."""
     try:
         found = parse(path.read_text(encoding="utf-8"))
+        check_texts(found)
     except Unfolds as error:
         raise Unfolds(f"{path}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} is not YAML: {error}") from None
+    if isinstance(found, dict) and "config" in found:
+        raise ValueError(f"{path} names a further file as config: give each by a --config of its own, and leave it out")
     if not isinstance(found, dict):
         held = {type(None): "nothing", list: "a list", str: "text"}.get(type(found), "a value")
         raise ValueError(f"{path} is not a configuration: it holds {held}, not keys such as model and data")

@@ -10,6 +10,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NoReturn, get_args, get_type_hints
 
 _UNION = re.compile(
@@ -43,17 +44,53 @@ _WORDS = {"None": "null", "True": "true", "False": "false"}
 
 
 class OneLine:
-    """Mixed into a parser of jsonargparse: a mistake is a ValueError of one line, and no flag may be abbreviated."""
+    """Mixed into a parser of jsonargparse: a mistake is a ValueError of one line, and no flag may be abbreviated.
+
+    Nor does the name of a file stand for settings, as jsonargparse has it: what is read is what `--config` names.
+    """
 
     named: ClassVar[Mapping[str, Sequence[type]]] = {}
     """Classes that a key can name: their names and settings are candidates for misspelt ones."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        from jsonargparse import set_parsing_settings
+
+        set_parsing_settings(config_read_mode_fsspec_enabled=False)  # Lightning has addresses read, at its import
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def add_class_arguments(self, *args: Any, **settings: Any) -> Any:
+        """Add the settings of a class."""
+        return self._without_files(super().add_class_arguments(*args, **settings))  # type: ignore[misc]
+
+    def add_subclass_arguments(self, *args: Any, **settings: Any) -> Any:
+        """Add the settings of a class that is named."""
+        return self._without_files(super().add_subclass_arguments(*args, **settings))  # type: ignore[misc]
+
+    def _without_files(self, added: Any) -> Any:
+        for action in self._actions:  # type: ignore[attr-defined]
+            if hasattr(action, "_enable_path"):
+                action._enable_path = False
+            if hasattr(action, "_load_config"):
+                action._load_config = partial(_load_group, action)
+        return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise instead of printing usage."""
         raise ValueError(explain(message, self, self.named)) from None
+
+
+def _load_group(action: Any, value: Any, parser: Any) -> Any:
+    """Return the settings of a group, of which a text is YAML and never the name of a file."""
+    import yaml
+    from jsonargparse import get_loader
+
+    try:
+        found = get_loader("yaml")(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        found = value
+    if isinstance(found, str | list):
+        raise TypeError(f'Parser key "{action.dest}": Unable to load config {str(value)!r}')
+    return type(action)._load_config(action, found, parser)
 
 
 def one_line_parser(named: Mapping[str, Sequence[type]] | None = None, **settings: Any) -> Any:
@@ -121,8 +158,10 @@ def _explain(message: str, keys: set[str], named: Mapping[str, Sequence[type]], 
     if (missing := re.match(r"[Tt]he following arguments are required: ([\w.]+)", message)) is not None:
         return _required(missing[1])
     if re.match(r"(Unable to load config|Not a valid subclass)", message) is not None:
-        given = value or (re.findall(r"'(.*?)'|Got value: (\S+)", message) or [("", "")])[0][0]
-        return "is a group of settings" + _got(given)
+        given = str(value or (re.findall(r"'(.*?)'|Got value: (\S+)", message) or [("", "")])[0][0])
+        file = "/" in given or given.endswith((".yaml", ".yml", ".json"))
+        hint = "; a file of them takes a --config of its own, where they stand under their key" if file else ""
+        return "is a group of settings" + _got(given) + hint
     if "NonNegativeInt" in message:
         return "expected a whole number of at least 0" + _got(value)
     if (expected := _EXPECTED.match(message)) is not None:

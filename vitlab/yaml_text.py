@@ -36,6 +36,29 @@ def parse(text: str, loader: Any = None) -> Any:
     return found
 
 
+def check_texts(found: Any) -> None:
+    """Look into texts that are YAML once more, which jsonargparse makes of one where something else is due.
+
+    Args:
+        found: What `parse` returned.
+
+    Raises:
+        Unfolds: One holds more than `MOST` values.
+    """
+    if isinstance(found, list | dict):
+        for value in found if isinstance(found, list) else found.values():
+            check_texts(value)
+    elif isinstance(found, str) and not {"&", "[", "{"}.isdisjoint(found):
+        try:
+            inside = parse(found)
+        except Unfolds:
+            raise
+        except ValueError:  # plain text
+            return
+        if inside != found:
+            check_texts(inside)
+
+
 def _unfolded(node: Any, known: dict[int, int]) -> int:
     """Count values as if every alias were written out, without doing so; 64 letters count as one."""
     if isinstance(node, str):

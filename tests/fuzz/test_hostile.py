@@ -66,16 +66,20 @@ def test_the_command_refuses_a_checkpoint_with_code_in_it(place, tmp_path, image
     assert "x.ckpt is not a checkpoint of vitlab" in capfd.readouterr().err and not (tmp_path / "ran").exists()
 
 
+UNFOLDS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "!!python/object/apply:os.mkdir [RAN]",
         "data: !!python/object/new:os.mkdir [RAN]",
         "a: !!python/name:os.system",
-        "a: &a [x, x, x, x, x, x, x, x, x]\n"
-        + "\n".join(
-            f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
-        ),
+        UNFOLDS,
+        yaml.safe_dump({"trainer": {"max_epochs": UNFOLDS}}),  # a text, which jsonargparse reads once more
+        yaml.safe_dump({"data": yaml.safe_dump({"source": UNFOLDS})}),
         "a: &a {b: *a}",
         "a: " + "[" * 50_000,
         "data: {source: " + "{" * 5_000,
