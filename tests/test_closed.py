@@ -159,6 +159,16 @@ def test_no_file_stands_in_the_place_of_settings(kind, args, key, served, tmp_pa
     assert requests == [] and not (tmp_path / "lightning_logs").exists()
 
 
+@pytest.mark.parametrize("logger", ["CSVLogger", "TensorBoardLogger"])
+def test_no_logger_writes_to_an_address(logger, served, image_folder, capfd):
+    named, requests = served
+    data = ["--data.source=ImageFolder", f"--data.source.root={image_folder}"]
+    flags = [f"--trainer.logger={logger}", f"--trainer.logger.save_dir={named}"]
+    assert main(["fit", "--config=configs/cnn.yaml", *data, *flags]) == 2
+    assert f"trainer.logger has an address as save_dir, {named}: give a folder" in capfd.readouterr().err
+    assert requests == []
+
+
 def calls(tree):
     """Yield the written-out name of what is called, and the call."""
     for node in ast.walk(tree):

@@ -58,11 +58,20 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
     empty = ["max_epochs", "max_steps", "limit_train_batches"] + ["limit_val_batches"] * (not model_class.pretraining)
     if verb == "fit" and not trainer.fast_dev_run and (empty := [name for name in empty if trainer[name] == 0]):
         raise ValueError(f"trainer.{empty[0]}=0 leaves no checkpoint to test; --trainer.fast_dev_run=true tries things")
+    _check_loggers(trainer.logger)
     if trainer.enable_checkpointing is False:
         raise ValueError(
             "trainer.enable_checkpointing=false leaves nothing to test: the best checkpoint of a run is; leave it "
             "out, or try things with --trainer.fast_dev_run=true"
         )
+
+
+def _check_loggers(named: Any) -> None:
+    """Find a logger whose folder is an address: Lightning would send what it logs there."""
+    for logger in named if isinstance(named, list) else [named]:
+        folder = logger.init_args.get("save_dir") if hasattr(logger, "init_args") else None
+        if "://" in str(folder):
+            raise ValueError(f"trainer.logger has an address as save_dir, {folder}: give a folder of this machine")
 
 
 def _check_counts(config: Any, model_class: type[BaseModule]) -> None:

@@ -146,7 +146,8 @@ class Step:
         device = self.conditions.device
         if self.fast and self.kind == "simclr":
             images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16, enabled=self.fast and "bf16" in self.precision):
+        low = torch.bfloat16 if "bf16" in self.precision else torch.float16
+        with torch.autocast(device, low, enabled=self.fast and "16" in self.precision):
             logits = self.supervised(images)
         loss = F.cross_entropy(logits.float(), self.batch.targets)
         loss.backward()  # type: ignore[no-untyped-call]
