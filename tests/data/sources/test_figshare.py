@@ -54,3 +54,14 @@ def test_a_damaged_mat_file_is_named_by_the_cache(tmp_path, cached):
     (tmp_path / "x").mkdir()
     with pytest.raises(ValueError, match=r"1\.mat"):
         Figshare(str(tmp_path / "x")).manifest()
+
+
+def test_few_values_of_many_bytes_are_not_read(tmp_path, cached):
+    pixels, mask = np.arange(64).reshape(8, 8), np.zeros((8, 8))
+    for number in (1, 2):
+        write_mat(tmp_path / f"{number}.mat", number, "1", pixels, mask)
+    with h5py.File(tmp_path / "2.mat", "a") as file:  # 64 GB of texts, none of them on disk
+        del file["cjdata/image"]
+        file.create_dataset("cjdata/image", (2**13, 2**13), "S1000", chunks=(64, 64))
+    with pytest.raises(ValueError, match=r"^1 of 2 .* 2\.mat \(its image claims 67108864000 bytes\)"):
+        cached(Figshare(str(tmp_path)))

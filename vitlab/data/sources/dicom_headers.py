@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from vitlab.data.sources.dicom_limits import check_claims
+
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _TAGS = (
     "PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "SOPInstanceUID",
     "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames", "Rows",
+    "Columns",
 )  # fmt: skip
 _LEAST = 3  # letters of a name or id that count anywhere in a path; two, as of Li or Wu, do as a word of their own
 
@@ -107,6 +110,7 @@ def _read_header(file: Path, path: str) -> Header | None:
         found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
         if "Rows" not in found:
             return None
+        check_claims(found)
         patient = str(found.get("PatientID") or "").strip()
         words = [*re.split(r"[\^\s=,]+", str(found.get("PatientName") or "")), patient]
         return Header(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.data.sources.volumes import MOST_VOXELS, PERCENTILES, Volume, Window, windowed
+from vitlab.data.sources.dicom_limits import check_claims
+from vitlab.data.sources.volumes import PERCENTILES, Volume, Window, windowed
 
 
 def read_dicom(file: Path, window: Window | None = None) -> Volume:
@@ -39,9 +40,7 @@ def read_dicom(file: Path, window: Window | None = None) -> Volume:
             raise ValueError(f"not DICOM, or damaged ({_line(error)})") from None
         if "PixelData" not in found and "FloatPixelData" not in found and "DoubleFloatPixelData" not in found:
             raise ValueError("not a DICOM image, or damaged: it has no pixels")
-        claimed = np.prod([float(found.get(name) or 1) for name in ("Rows", "Columns", "NumberOfFrames")])
-        if claimed > MOST_VOXELS:
-            raise ValueError(f"its header claims {claimed:,.0f} pixels")
+        check_claims(found)
         frames = _stored(found)
         palette = found.get("PhotometricInterpretation") == "PALETTE COLOR"
         paint = _coloured if palette or _samples(found) == 3 else _gray

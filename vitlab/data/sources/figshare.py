@@ -10,7 +10,7 @@ from vitlab.data.decode import Decoded
 from vitlab.data.manifest import Manifest
 from vitlab.data.sources.base import Source, resolve_folder
 
-_MOST = 2**26  # values of an array; the publisher's have 2**18
+_MOST = 2**29  # bytes of an array; the publisher's have 2**19
 
 
 class Figshare(Source):
@@ -79,7 +79,7 @@ def _member(mat: Any, name: str) -> Any:
     """Return a part of a slice, which has to lie in the file itself: HDF5 may name other files, and claim any size.
 
     Raises:
-        ValueError: It lies elsewhere, or claims more values than an image has.
+        ValueError: It lies elsewhere, or claims more bytes than an image has.
     """
     import h5py
 
@@ -88,6 +88,6 @@ def _member(mat: Any, name: str) -> Any:
     found = mat["cjdata"][name]
     if found.external or found.is_virtual:
         raise ValueError(f"its {name} lies in another file")
-    if found.size > _MOST:
-        raise ValueError(f"its {name} claims {found.size} values")
+    if (claimed := found.size * found.dtype.itemsize) > _MOST:
+        raise ValueError(f"its {name} claims {claimed} bytes")
     return found

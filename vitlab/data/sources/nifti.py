@@ -23,6 +23,7 @@ from vitlab.data.manifest import Manifest
 from vitlab.data.patients import read_ids
 from vitlab.data.sources.base import Source, resolve_folder
 from vitlab.data.sources.labels import LabelTable, files_below, of_folders
+from vitlab.data.sources.nifti_limits import check_extensions
 from vitlab.data.sources.volumes import (
     MIN_HEAD,
     MOST_VOXELS,
@@ -226,6 +227,7 @@ def read_nifti(file: Path, axis: Axis = "axial", window: Window | None = None) -
     from nibabel.filebasedimages import ImageFileError
 
     try:
+        check_extensions(file)
         image: Any = nibabel.load(file)
         shape = image.shape
         if len(shape) < 3:
