@@ -162,6 +162,33 @@ def test_a_published_test_stays_the_test_and_the_fold_is_val():
     assert set.union(*(patients(result, "val") for result in results)) == patients(manifest, "train")
 
 
+@pytest.mark.parametrize("group_by", ["patient", "image"])
+@pytest.mark.parametrize("held_out", ["test", "val"])
+def test_what_published_splits_leave_out_is_in_no_fold(group_by, held_out):
+    """With a published test, and with a test that the folds make."""
+    split = ["train"] * 60 + [held_out] * 40 + [""] * 20
+    manifest, inside = small(split=split), np.arange(100)
+    alone = small().with_columns(split=split).where(inside)
+    folds = np.full(120, "", object)
+    settings = {"n_folds": 4, "group_by": group_by}
+    for fold in (1, 2, 3, 4):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*on two sides")
+            found = assign_splits(manifest, fold=fold, **settings).split
+            np.testing.assert_array_equal(found[:100], assign_splits(alone, fold=fold, **settings).split)
+        assert set(found[100:]) == {""}
+        folds[found == ("val" if held_out == "test" else "test")] = str(fold)
+    if group_by == "patient":  # as a repaired manifest keeps them
+        kept = manifest.with_columns(fold=folds)
+        np.testing.assert_array_equal(quietly(kept, fold=4).split, found)
+
+
+def test_a_fold_takes_what_has_no_split_where_nothing_is_published_as_train():
+    manifest = small(split=[""] * 80 + ["test"] * 40)
+    published = small(split=["train"] * 80 + ["test"] * 40)
+    np.testing.assert_array_equal(quietly(manifest, fold=1).split, quietly(published, fold=1).split)
+
+
 def test_a_fold_column_beside_a_published_test():
     manifest = small(split=[""] * 80 + ["test"] * 40, fold=[str(row // 4 % 2 + 1) for row in range(80)] + [""] * 40)
     result = quietly(manifest, fold=2)

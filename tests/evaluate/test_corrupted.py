@@ -1,6 +1,7 @@
 """robustness.csv: the counts add up, come back as they were written, and stay small."""
 
 import csv
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -29,6 +30,33 @@ def test_counts_are_those_of_patients_and_their_classes(counted):
     assert counted.score("accuracy") == pytest.approx(np.array([[1, 0.6, 0.4], [1, 0.4, 0]]))
     # recall of a is of three images, of b of two
     assert counted.score("balanced_accuracy")[0] == pytest.approx([1, (2 / 3 + 1 / 2) / 2, (1 / 3 + 1 / 2) / 2])
+
+
+def test_counts_are_sums_over_units(scored):
+    rng = np.random.default_rng(0)
+    y, patients = rng.integers(0, 3, 200), rng.integers(0, 40, 200).astype(str)
+    test = scored(np.full((200, 3), 1 / 3), y, patients, index=rng.permutation(200), classes=["a", "b", "c"])
+    predicted = {name: rng.integers(0, 3, (6, 200)) for name in ("noise", "blur")}
+    found = count(test.predictions, predicted)
+    facts = test.predictions
+    for c, table in enumerate(predicted.values()):
+        for unit in range(len(found.images)):
+            label = facts.classes.index(found.label[unit])
+            own = (facts.patient_id == found.patient_id[unit]) & (facts.targets == label)
+            assert found.correct[c][:, unit].tolist() == (table[:, own] == label).sum(1).tolist()
+
+
+def test_memory_grows_with_the_images_and_not_with_their_square(scored):
+    n = 20_000
+    test = scored(np.full((n, 2), 0.5), np.arange(n) % 2)
+    tracemalloc.start()
+    try:
+        found = count(test.predictions, {"noise": np.zeros((6, n), np.int64)})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found.images) == n and found.correct.sum() == 6 * n / 2
+    assert peak < 100e6
 
 
 def test_weighted_units_are_units_repeated(counted):

@@ -227,6 +227,49 @@ def test_saliency_pictures_are_those_of_the_runs_maps(run, mixed, tmp_path):
     assert not (out / "saliency").exists()  # pictures of another time would be taken for these
 
 
+def test_files_of_the_user_beside_the_pictures_stay(run, mixed, tmp_path):
+    """The working folder of a project, or the folder that pictures were looked at in."""
+    (own := tmp_path / "out" / "saliency").mkdir(parents=True)
+    (own / "000000.png").write_text("mine")
+    assert predict(run, mixed / "pictures", tmp_path / "out") == 0
+    assert (own / "000000.png").read_text() == "mine"
+    (own / "000000.png").rename(own / "notes.txt")
+    for more, count in ((["--explain"], 2), ([], 0), (["--explain"], 2)):
+        assert predict(run, mixed / "pictures", tmp_path / "out", *more) == 0
+        assert len(list(own.glob("*.png"))) == count and (own / "notes.txt").read_text() == "mine"
+    (mixed / "pictures" / "noise.jpg").unlink()
+    assert predict(run, mixed / "pictures", tmp_path / "out", "--explain") == 0
+    assert sorted(path.name for path in own.iterdir()) == ["000000.png", "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("file", "more", "words"),
+    [
+        ("results.json", [], "is the folder of a run, which has its own predictions: give another folder"),
+        ("predictions.csv", [], "has a predictions.csv that predict has not written: give another folder, or move it"),
+        ("volumes.csv", [], "has a volumes.csv that predict has not written"),
+        ("skipped.csv", [], "has a skipped.csv that predict has not written"),
+        ("saliency", ["--explain"], "has a saliency that predict has not written"),
+        ("saliency/000001.png", ["--explain"], "has a saliency that predict has not written"),
+        ("a run's own", [], "is the folder of a run"),
+    ],
+)
+def test_what_predict_has_not_written_is_not_overwritten(file, more, words, run, mixed, tmp_path, capsys):
+    out = tmp_path / "out"
+    if file == "a run's own":
+        shutil.copytree(run, out)
+        (out / "results.json").unlink()  # it goes on another time
+        run = out
+    else:
+        (out / file).parent.mkdir(parents=True)
+        shutil.copy(run / "predictions.csv", out / file)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert predict(run, mixed / "pictures", out, *more) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and words in said[0], said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_a_failure_leaves_what_was_there(run, mixed, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert predict(run, mixed / "pictures", out, "--explain") == 0

@@ -100,7 +100,7 @@ def assign_splits(
     With a fold, test is that fold, val the next one (the first after the last) and train the rest; folds are those of
     the manifest's `fold` column, or made here. Where these are made, or leave the published test out, rows published as
     test stay test and the fold is val. Without a fold published splits are kept, and a missing val or test is cut from
-    train.
+    train. Where some rows are published as train, those without a split and fold are left out.
 
     Args:
         manifest: Rows with labels, patients and published splits.
@@ -155,10 +155,12 @@ def _groups(manifest: Manifest) -> NDArray[np.str_]:
 def _by_fold(manifest: Manifest, groups: NDArray[np.str_], fold: int, n_folds: int, seed: int) -> NDArray[np.str_]:
     published = manifest.split.astype(str)
     column = manifest.columns.get("fold", np.full(len(manifest), "")).astype(str)
+    # As in `_cut`: where something is published as train, what has no split stays out, unless it has a fold.
+    left_out = (published == "") & (column == "") & (published == "train").any()
     if (column != "").any():
-        # The manifest's own folds decide; rows outside them can only be a published test set.
+        # The manifest's own folds decide; rows outside them can only be a published test set, or left out.
         pool = column != ""
-        if (bare := ~pool & (published != "test")).any():
+        if (bare := ~pool & ~left_out & (published != "test")).any():
             raise ValueError(
                 f"{manifest.place} has {bare.sum()} rows without a fold that are not published as test, first "
                 f"{manifest.line(int(bare.argmax()))}: fill the column 'fold'"
@@ -168,9 +170,9 @@ def _by_fold(manifest: Manifest, groups: NDArray[np.str_], fold: int, n_folds: i
         except ValueError:
             raise ValueError(f"{manifest.place}: the column 'fold' must hold whole numbers: 1, 2, 3, ...") from None
     else:
-        pool = published != "test"
+        pool = (published != "test") & ~left_out
         numbers = None
-    held_out = bool((~pool).any())
+    held_out = bool((~pool & ~left_out).any())
     names = list(range(1, n_folds + 1)) if numbers is None else [int(number) for number in np.unique(numbers)]
     if len(names) < (least := 2 if held_out else 3):
         raise ValueError(f"{len(names)} folds are too few for train, val and test: give at least {least}")
@@ -180,7 +182,7 @@ def _by_fold(manifest: Manifest, groups: NDArray[np.str_], fold: int, n_folds: i
         numbers = stratified_group_folds(manifest.targets[pool], groups[pool], n_folds, seed, manifest.classes)
     following = names[(names.index(fold) + 1) % len(names)]
     val, test = (fold, None) if held_out else (following, fold)
-    split = np.full(len(manifest), "test", dtype="<U5")
+    split = np.where(left_out, "", "test").astype("<U5")
     split[pool] = np.where(numbers == val, "val", np.where(numbers == test, "test", "train"))
     return split
 

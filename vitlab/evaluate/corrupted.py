@@ -79,7 +79,9 @@ def count(test: Predictions, predicted: Mapping[str, NDArray[np.int64]]) -> Robu
     order = np.argsort(test.index, kind="stable")
     units, first = np.unique(split.unit, return_index=True)
     right = np.stack([table[:, order] == test.targets[order] for table in predicted.values()])
-    correct = (right @ (split.unit[:, None] == np.arange(len(units))).astype(np.float32)).round().astype(np.int64)
+    # By row: one product would take a table of images x units, the square of the test set.
+    sums = [np.bincount(split.unit, row, len(units)) for row in right.reshape(-1, len(order))]
+    correct = np.array(sums, np.int64).reshape(*right.shape[:2], len(units))
     chosen = test.where(order[first])
     images = np.bincount(split.unit)
     return Robustness(tuple(predicted), chosen.patient_id, chosen.index, chosen.label, images, correct)

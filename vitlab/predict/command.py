@@ -1,9 +1,11 @@
 """`python -m vitlab predict --ckpt_path RUN/checkpoints/best.ckpt --images DIR`: what a trained model says of files."""
 
-import shutil
+import re
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,19 @@ from vitlab.explain.runs.loaded import Loaded, load_model, load_run
 from vitlab.explain.saliency.maps import saliency_maps, shown_method
 from vitlab.mistakes import one_line_parser
 from vitlab.predict.images import Files, as_trained
-from vitlab.predict.tables import Answers, write_images, write_skipped, write_volumes
+from vitlab.predict.tables import (
+    IMAGE_FACTS,
+    SKIPPED,
+    VOLUME_FACTS,
+    Answers,
+    columns_of,
+    write_images,
+    write_skipped,
+    write_volumes,
+)
 from vitlab.yaml_text import parse
 
-TABLES = ("predictions.csv", "volumes.csv", "skipped.csv")
+TABLES = {"predictions.csv": IMAGE_FACTS, "volumes.csv": VOLUME_FACTS, "skipped.csv": SKIPPED}  # and how each begins
 SALIENCY = "saliency"  # the folder of pictures beside them
 _BATCH = 256
 _NAMED = 10  # files that cannot be read, in a message
@@ -48,7 +59,7 @@ def main(args: list[str]) -> int:
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     settings = _settings(args)
     out = settings.out if settings.out is not None else Path("predictions") / settings.images.resolve().name
-    _check_out(out, settings.images)
+    _check_out(out, settings)
     model, config = _model_of(settings.ckpt_path)
     source = Files(settings.images, **as_trained(config["data"]["source"]))
     folder = settings.ckpt_path.absolute().parents[1]
@@ -80,12 +91,48 @@ def _settings(args: list[str]) -> Any:
     return parser.parse_args(args)
 
 
-def _check_out(out: Path, images: Path) -> None:
+def _check_out(out: Path, settings: Any) -> None:
+    images: Path = settings.images
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write --out {out}: it is a file, give a folder")
     if out.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"--out {out} is inside --images {images}, which would be read next time: give another folder")
+    own = settings.ckpt_path.absolute().parent.resolve() == (out / "checkpoints").resolve()
+    if own or (out / "results.json").exists():
+        raise ValueError(f"--out {out} is the folder of a run, which has its own predictions: give another folder")
+    theirs = [name for name, begin in TABLES.items() if (out / name).exists() and not _is_ours(out / name, begin)]
+    pictures = out / SALIENCY
+    if settings.explain and ((pictures.exists() and not pictures.is_dir()) or _pictures(out) != _old_pictures(out)):
+        theirs.append(SALIENCY)
+    if theirs:
+        raise ValueError(f"--out {out} has a {theirs[0]} that predict has not written: give another folder, or move it")
     check_writable(out, "--out")
+
+
+def _is_ours(table: Path, begin: tuple[str, ...]) -> bool:
+    return tuple(columns_of(table)[: len(begin)]) == begin
+
+
+def _pictures(out: Path) -> list[Path]:
+    """Return the files in the folder of pictures that are named as predict names them."""
+    return sorted(path for path in (out / SALIENCY).glob("*.png") if re.fullmatch(r"\d{6,}\.png", path.name))
+
+
+def _old_pictures(out: Path) -> list[Path]:
+    """Return the pictures of another time; others in that folder, which no table has a column for, are the user's."""
+    return _pictures(out) if SALIENCY in columns_of(out / next(iter(TABLES))) else []
+
+
+def _replace_pictures(out: Path, fresh: Iterable[Path]) -> None:
+    """Put pictures in the place of those of another time."""
+    stale = set(_old_pictures(out))
+    for picture in fresh:
+        (out / SALIENCY).mkdir(exist_ok=True)
+        stale.discard(picture.replace(out / SALIENCY / picture.name))
+    for picture in stale:
+        picture.unlink()
+    with suppress(OSError):  # there are pictures or files of the user, or no such folder
+        (out / SALIENCY).rmdir()
 
 
 def _model_of(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
@@ -165,19 +212,16 @@ def _write(answers: Answers, run: Loaded, rows: NDArray[np.int64], out: Path) ->
         write_volumes(answers, volumes)
         write_skipped(run.data.cache.failures, skipped)
         if answers.saliency is None:
-            shutil.rmtree(out / SALIENCY, ignore_errors=True)  # of another time
+            _replace_pictures(out, ())
             return
-        with tempfile.TemporaryDirectory(dir=out, prefix=".saliency-") as folder:
-            fresh = Path(folder) / SALIENCY
-            fresh.mkdir()
+        with tempfile.TemporaryDirectory(dir=out, prefix=".saliency-") as fresh:
             method = shown_method(run)
             for start in range(0, len(rows), _BATCH):
                 part = slice(start, start + _BATCH)
                 maps = saliency_maps(run, rows[part], method)
                 for row, saliency, name in zip(rows[part], maps, answers.saliency[part], strict=True):
-                    write_overlay(run.data.cache.images[row], saliency, fresh / Path(name).name)
-            shutil.rmtree(out / SALIENCY, ignore_errors=True)
-            fresh.rename(out / SALIENCY)
+                    write_overlay(run.data.cache.images[row], saliency, Path(fresh) / Path(name).name)
+            _replace_pictures(out, sorted(Path(fresh).iterdir()))
 
 
 def write_overlay(image: NDArray[np.uint8], saliency: NDArray[np.float32], path: Path) -> None:
@@ -200,4 +244,5 @@ def _tell(answers: Answers, out: Path, left_out: int) -> None:
         warned = int((answers.unlike > answers.threshold).sum())
         wrong = ": the model may be wrong about them" if warned else ""
         print(f"{warned} of them unlike the training images by the {NAME}{wrong}")
-    print(f"predictions: {out / TABLES[0]}, {out / TABLES[1]}" + (f", {out / SALIENCY}" if answers.saliency else ""))
+    written = [*list(TABLES)[:2], *([SALIENCY] if answers.saliency else [])]
+    print(f"predictions: {', '.join(str(out / name) for name in written)}")

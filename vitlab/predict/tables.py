@@ -5,6 +5,7 @@ Shapes: N images, K classes.
 
 import csv
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from vitlab.data.sources.volumes import split_member
 from vitlab.spreadsheet import cell
 
 UNLIKE = "unlike the training images"
+IMAGE_FACTS = ("path", "slice", "volume", "patient_id")  # the first columns of each table
+VOLUME_FACTS = ("volume", "patient_id", "slices", "slices_with_head")
+SKIPPED = ("path", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,7 @@ class Answers:
 
 def write_images(answers: Answers, path: Path) -> None:
     """Write a line an image."""
-    names = _names(answers, "path", "slice", "volume", "patient_id")
+    names = _names(answers, *IMAGE_FACTS)
     table = answers.manifest
     rows = []
     for row in range(len(table)):
@@ -62,7 +66,7 @@ def write_volumes(answers: Answers, path: Path) -> None:
 
     It is warned of where more than half of those slices are.
     """
-    names = _names(answers, "volume", "patient_id", "slices", "slices_with_head")
+    names = _names(answers, *VOLUME_FACTS)
     volume = answers.manifest.column("volume")
     rows = []
     for name in dict.fromkeys(volume[volume != ""]):
@@ -79,7 +83,16 @@ def write_volumes(answers: Answers, path: Path) -> None:
 
 def write_skipped(failures: Iterable[tuple[str, str]], path: Path) -> None:
     """Write a line for each image that cannot be read, and why."""
-    _write(path, [("path", "reason"), *failures])
+    _write(path, [SKIPPED, *failures])
+
+
+def columns_of(path: Path) -> list[str]:
+    """Return the names in the first row of a table, none where it is not there or no table."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
+        return next(csv.reader(file), [])
+    return []
 
 
 def _names(answers: Answers, *facts: str) -> list[str]:

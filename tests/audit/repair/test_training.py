@@ -112,3 +112,23 @@ def test_training_has_the_splits_that_were_audited_and_the_next_audit_finds_noth
         assert {path for path in trained if trained[path] == "test"} == {p for p in splits if splits[p] == "test"}
     groups = dict(zip(manifest.path, manifest.patient_id, strict=True))
     assert len({(groups[path], split) for path, split in trained.items()}) == len(set(groups.values())) == 30
+
+
+def test_what_the_published_splits_leave_out_stays_out_of_folds(images, tmp_path, capsys):
+    paths = listed(images)
+    split = ["" if row % 7 == 0 else "test" if row % 4 == 0 else "train" for row in range(len(paths))]
+    labels = [Path(path).parent.name for path in paths]
+    Manifest({"path": paths, "label": labels, "split": split}).write(tmp_path / "published.csv")
+    settings = ["--data.source=Csv", f"--data.source.root={images}", "--data.fold=3"]
+    published = [*settings, f"--data.source.manifest={tmp_path / 'published.csv'}"]
+    assert main(["audit", *published, f"--out={tmp_path / 'out'}", f"--repair={tmp_path / 'repaired.csv'}"]) == 0
+    use = capsys.readouterr().out.splitlines()[-1].removeprefix("use it: ").split()
+    assert main([
+        "fit", "--config=configs/cnn.yaml", *use, "--data.image_size=32", "--trainer.max_steps=1",
+        f"--run.root={tmp_path / 'runs'}", "--data.name=repaired", "--trainer.accelerator=cpu",
+    ]) == 0  # fmt: skip
+    (predictions,) = (tmp_path / "runs").rglob("predictions.csv")
+    with predictions.open() as file:
+        trained = {row["path"]: row["split"] for row in csv.DictReader(file)}
+    assert set(trained.values()) == {"train", "val", "test"}
+    assert not [path for path, part in zip(paths, split, strict=True) if not part and trained.get(path)]
