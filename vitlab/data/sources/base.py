@@ -6,9 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from vitlab.data.decode import Decoded, open_image
 from vitlab.data.manifest import Manifest
+
+_LABELS = 16  # values in a mask, at most, that are labels and no gray edges
+_LOSSY = ("JPEG", "JPEG2000", "MPO", "WEBP", "AVIF")
 
 
 def resolve_root(root: str | Path, setting: str = "data.source.root") -> Path:
@@ -48,6 +52,22 @@ def resolve_folder(root: str | Path) -> Path:
     return path
 
 
+def to_mask(image: Image.Image) -> NDArray[np.bool_]:
+    """Return where an image of a mask is lesion, bool (H, W).
+
+    Few values are labels, as in BraTS, and all above a background of 0 are lesion. Many values are gray edges, and in a
+    lossy format they are noise: there lesion is what is above half the largest.
+
+    Args:
+        image: Loaded or not.
+    """
+    deep = image.mode.startswith("I") or image.mode == "F"  # "L" would clip them at 255
+    pixels = np.asarray(image if deep else image.convert("L"))
+    mask: NDArray[np.bool_] = pixels > 0
+    labels = image.format not in _LOSSY and not mask.all() and len(np.unique(pixels)) <= _LABELS
+    return mask if labels else pixels > np.nanmax(pixels) / 2
+
+
 class Source(ABC):
     """Images with labels.
 
@@ -70,9 +90,7 @@ class Source(ABC):
     def read_mask(self, path: str) -> NDArray[np.bool_]:
         """Return the mask at a mask_path of the manifest, bool (H, W) at the size of the original image."""
         with open_image(self.root / path) as image:
-            pixels = np.asarray(image.convert("L"))
-        mask: NDArray[np.bool_] = pixels > pixels.max() // 2
-        return mask
+            return to_mask(image)
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing
         """Free what decoding holds in memory; it is read again when needed."""

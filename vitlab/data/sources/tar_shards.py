@@ -17,7 +17,7 @@ from PIL import Image
 from vitlab.data.decode import FORMATS, Decoded
 from vitlab.data.manifest import Manifest
 from vitlab.data.patients import read_ids
-from vitlab.data.sources.base import Source, resolve_folder
+from vitlab.data.sources.base import Source, resolve_folder, to_mask
 from vitlab.data.sources.folder import SPLIT_NAMES
 from vitlab.data.sources.tar_index import FIELDS, read_index, read_member
 
@@ -112,9 +112,7 @@ class TarShards(Source):
     def read_mask(self, path: str) -> NDArray[np.bool_]:
         """Return the mask, bool (H, W)."""
         with self._open(path) as image:
-            pixels = np.asarray(image.convert("L"))
-        mask: NDArray[np.bool_] = pixels > pixels.max() // 2
-        return mask
+            return to_mask(image)
 
     def close(self) -> None:
         """Free where members lie."""
