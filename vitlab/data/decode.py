@@ -13,6 +13,8 @@ Decoded = Image.Image | NDArray[Any]
 _EXIF_ORIENTATION = 0x0112
 # Pillow knows more, and for some, such as EPS, it starts a program on what the file holds.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "AVIF")
+_LOSSY = ("JPEG", "JPEG2000", "MPO", "WEBP", "AVIF")
+_LABELS = 16  # values in a mask, at most, that are labels and no gray edges
 
 
 def open_image(path: Path | str) -> Image.Image:
@@ -89,6 +91,22 @@ def to_square(
     padded = Image.new(image.mode, (image_size, image_size))
     padded.paste(square, ((image_size - size[0]) // 2, (image_size - size[1]) // 2))
     return padded
+
+
+def to_mask(image: Image.Image) -> NDArray[np.bool_]:
+    """Return where an image of a mask is lesion, bool (H, W).
+
+    Few values are labels, as in BraTS, and all above a background of 0 are lesion. Many values are gray edges, and in a
+    lossy format they are noise: there lesion is what is above half the largest.
+
+    Args:
+        image: Loaded or not.
+    """
+    deep = image.mode.startswith("I") or image.mode == "F"  # "L" would clip them at 255
+    pixels = np.asarray(image if deep else image.convert("L"))
+    mask: NDArray[np.bool_] = pixels > 0
+    labels = image.format not in _LOSSY and not mask.all() and len(np.unique(pixels)) <= _LABELS
+    return mask if labels else pixels > np.nanmax(pixels) / 2
 
 
 def to_pixels(image: Decoded) -> NDArray[Any]:

@@ -31,6 +31,17 @@ def listed(root):
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
 
 
+def train(use, folder):
+    """Fit with the flags that the audit gave; return the split of each path that has a prediction."""
+    assert main([
+        "fit", "--config=configs/cnn.yaml", *use, "--data.image_size=32", "--trainer.max_steps=1",
+        f"--run.root={folder / 'runs'}", "--data.name=repaired", "--trainer.accelerator=cpu",
+    ]) == 0  # fmt: skip
+    (predictions,) = (folder / "runs").rglob("predictions.csv")
+    with predictions.open() as file:
+        return {row["path"]: row["split"] for row in csv.DictReader(file)}
+
+
 def columns(case, paths):
     """Return what is published of splits and folds, by column."""
     rows = np.arange(len(paths))
@@ -98,13 +109,7 @@ def test_training_has_the_splits_that_were_audited_and_the_next_audit_finds_noth
         before = sum(split == part for split in audited.values())
         assert f"{part} {before} -> {(manifest.split == part).sum()} " in shown
 
-    assert main([
-        "fit", "--config=configs/cnn.yaml", *use, "--data.image_size=32", "--trainer.max_steps=1",
-        f"--run.root={tmp_path / 'runs'}", "--data.name=repaired", "--trainer.accelerator=cpu",
-    ]) == 0  # fmt: skip
-    (predictions,) = (tmp_path / "runs").rglob("predictions.csv")
-    with predictions.open() as file:
-        trained = {row["path"]: row["split"] for row in csv.DictReader(file)}
+    trained = train(use, tmp_path)
     assert set(trained) == set(splits)
     if set(splits.values()) >= {"train", "val", "test"}:
         assert trained == splits
@@ -123,12 +128,6 @@ def test_what_the_published_splits_leave_out_stays_out_of_folds(images, tmp_path
     published = [*settings, f"--data.source.manifest={tmp_path / 'published.csv'}"]
     assert main(["audit", *published, f"--out={tmp_path / 'out'}", f"--repair={tmp_path / 'repaired.csv'}"]) == 0
     use = capsys.readouterr().out.splitlines()[-1].removeprefix("use it: ").split()
-    assert main([
-        "fit", "--config=configs/cnn.yaml", *use, "--data.image_size=32", "--trainer.max_steps=1",
-        f"--run.root={tmp_path / 'runs'}", "--data.name=repaired", "--trainer.accelerator=cpu",
-    ]) == 0  # fmt: skip
-    (predictions,) = (tmp_path / "runs").rglob("predictions.csv")
-    with predictions.open() as file:
-        trained = {row["path"]: row["split"] for row in csv.DictReader(file)}
+    trained = train(use, tmp_path)
     assert set(trained.values()) == {"train", "val", "test"}
     assert not [path for path, part in zip(paths, split, strict=True) if not part and trained.get(path)]

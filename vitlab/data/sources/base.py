@@ -6,13 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from vitlab.data.decode import Decoded, open_image
+from vitlab.data.decode import Decoded, open_image, to_mask
 from vitlab.data.manifest import Manifest
-
-_LABELS = 16  # values in a mask, at most, that are labels and no gray edges
-_LOSSY = ("JPEG", "JPEG2000", "MPO", "WEBP", "AVIF")
 
 
 def resolve_root(root: str | Path, setting: str = "data.source.root") -> Path:
@@ -50,22 +46,6 @@ def resolve_folder(root: str | Path) -> Path:
     if not path.is_dir():
         raise ValueError(f"{path} is a file, but data.source.root must be a folder")
     return path
-
-
-def to_mask(image: Image.Image) -> NDArray[np.bool_]:
-    """Return where an image of a mask is lesion, bool (H, W).
-
-    Few values are labels, as in BraTS, and all above a background of 0 are lesion. Many values are gray edges, and in a
-    lossy format they are noise: there lesion is what is above half the largest.
-
-    Args:
-        image: Loaded or not.
-    """
-    deep = image.mode.startswith("I") or image.mode == "F"  # "L" would clip them at 255
-    pixels = np.asarray(image if deep else image.convert("L"))
-    mask: NDArray[np.bool_] = pixels > 0
-    labels = image.format not in _LOSSY and not mask.all() and len(np.unique(pixels)) <= _LABELS
-    return mask if labels else pixels > np.nanmax(pixels) / 2
 
 
 class Source(ABC):

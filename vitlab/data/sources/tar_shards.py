@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vitlab.data.decode import FORMATS, Decoded
+from vitlab.data.decode import FORMATS, Decoded, to_mask
 from vitlab.data.manifest import Manifest
 from vitlab.data.patients import read_ids
-from vitlab.data.sources.base import Source, resolve_folder, to_mask
+from vitlab.data.sources.base import Source, resolve_folder
 from vitlab.data.sources.folder import SPLIT_NAMES
 from vitlab.data.sources.tar_index import FIELDS, read_index, read_member
 
