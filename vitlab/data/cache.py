@@ -157,7 +157,8 @@ def files_digest(manifest: Manifest, settings: str = "") -> str:
         if container in containers:
             stamp = ""
         elif (stamp := _stamp(os.path.join(root, path))) == "" and container:
-            stamp = containers[container] = _stamp(os.path.join(root, container))
+            file = manifest.stands_for.get(container, container)
+            stamp = containers[container] = _stamp(os.path.join(root, file))
         digest.update(f"{path}\0{stamp}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 

@@ -34,6 +34,7 @@ class Manifest:
         root: Folder that relative paths start from; the working folder where it is not given.
         file: The CSV file that these are all the rows of, for messages.
         remarks: What reading it found odd.
+        stands_for: Files, relative to root, by the paths of them that must not be shown.
 
     Raises:
         ValueError: The columns differ in length.
@@ -46,9 +47,10 @@ class Manifest:
         *,
         file: Path | None = None,
         remarks: Sequence[str] = (),
+        stands_for: Mapping[str, str] | None = None,
     ) -> None:
         self.root = Path(root) if root is not None else Path()
-        self.file, self.remarks = file, tuple(remarks)
+        self.file, self.remarks, self.stands_for = file, tuple(remarks), dict(stands_for or {})
         self.columns = {name: _strings(values) for name, values in columns.items()}
         lengths = {name: len(values) for name, values in self.columns.items()}
         if len(set(lengths.values())) > 1:
@@ -132,11 +134,13 @@ class Manifest:
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
         if isinstance(chosen, np.ndarray) and not len(chosen):
             chosen = slice(0, 0)  # an empty list has no integer type
-        return Manifest({name: values[chosen] for name, values in self.columns.items()}, self.root)
+        kept = {name: values[chosen] for name, values in self.columns.items()}
+        return Manifest(kept, self.root, stands_for=self.stands_for)
 
     def with_columns(self, **columns: Sequence[Any] | NDArray[Any]) -> "Manifest":
         """Return the manifest with columns added or replaced, (N,) each."""
-        return Manifest({**self.columns, **columns}, self.root, file=self.file, remarks=self.remarks)
+        merged = {**self.columns, **columns}
+        return Manifest(merged, self.root, file=self.file, remarks=self.remarks, stands_for=self.stands_for)
 
     @property
     def place(self) -> str:

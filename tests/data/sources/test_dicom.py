@@ -1,5 +1,7 @@
 """Dicom: gray values as the header says, frames and series in order, patients without their names."""
 
+from pathlib import Path
+
 import numpy as np
 import pydicom
 import pytest
@@ -114,7 +116,7 @@ def test_files_of_real_scanners(name):
     path = get_testdata_file(name, download=False)
     if path is None:
         pytest.skip(f"pydicom has no {name} here")
-    picture = read_dicom(path).picture(0)
+    picture = read_dicom(Path(path)).picture(0)
     assert picture.std() > 5
 
 
@@ -148,10 +150,17 @@ def test_slices_of_nobody_stay_together_by_study(tmp_path):
         for number, patient in ((1, ""), (2, "ANONYMOUS")):
             uids = {"StudyInstanceUID": study, "SeriesInstanceUID": generate_uid()} if study else {}
             write(tmp_path / "glioma" / name / f"{number}.dcm", RAMP, PatientID=patient, **uids)
-    with pytest.warns(UserWarning, match="6 files have no PatientID"):
+    write(tmp_path / "glioma" / "frames.dcm", np.stack([RAMP, RAMP]))
+    with pytest.warns(UserWarning) as said:
         manifest = Dicom(str(tmp_path)).manifest()
-    first, second, third = manifest.patient_id.reshape(3, 2).tolist()
-    assert first[0] == first[1] != second[0] == second[1] != "" and third == ["", ""]
+    lines = [str(one.message).partition(": ")[2] for one in said]
+    assert lines == [
+        "4 files have no PatientID that names somebody: their study counts as the patient",
+        "3 files name neither a patient nor a study: each counts as a patient of its own",
+    ]
+    first, second, third, frames = manifest.patient_id.reshape(4, 2).tolist()
+    assert first[0] == first[1] != second[0] == second[1] and frames[0] == frames[1]
+    assert len({first[0], second[0], *third, frames[0], ""}) == 6  # a file is one group, all its frames
     assert studies["a"] not in first[0]
 
 
@@ -171,6 +180,22 @@ def test_paths_that_name_a_patient_are_replaced(tmp_path, folder, name):
     assert manifest.label.tolist() == ["glioma"] * 3
     with pytest.raises(ValueError, match="not a DICOM image"):
         source.decode(manifest.path[-1])
+
+
+def test_files_behind_hidden_paths_are_looked_at_for_changes_and_copies(tmp_path, cached):
+    who = {"PatientID": "MRN4711", "PatientName": "Doe^Jane", "SOPInstanceUID": generate_uid()}
+    for folder in ("jane_doe", "doe jane, copy"):
+        write(tmp_path / "glioma" / folder / "1.dcm", RAMP, **who)
+    source = Dicom(str(tmp_path))
+    before = cached(source)
+    assert len(set(source.manifest().path)) == 2 and "doe" not in " ".join(source.manifest().path)
+    assert (before.images[0] == before.images[1]).all() and cached(source).folder == before.folder
+    paths = source.manifest().path.tolist()
+    write(tmp_path / "glioma" / "jane_doe" / "1.dcm", RAMP.T, **who)
+    after = cached(Dicom(str(tmp_path)))
+    assert Dicom(str(tmp_path)).manifest().path.tolist() == paths  # but for pixels, nothing is new
+    assert after.folder != before.folder
+    assert (after.images[0] != before.images[0]).any() != (after.images[1] != before.images[1]).any()
 
 
 @pytest.mark.parametrize("key", ["path", "series", "patient_id"])

@@ -67,3 +67,12 @@ def test_an_extension_without_size_unpacks_nothing(tmp_path):
     with pytest.raises(ValueError, match="claims 0 bytes"):
         read_nifti(tmp_path / "x.nii.gz")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17  # KiB
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128, [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_voxels_that_are_no_gray_values_are_not_read(tmp_path, kind):
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.dtype(kind)), np.eye(4))
+    with gzip.open(tmp_path / "x.nii.gz", "wb") as file:
+        file.write(image.to_bytes()[:352])  # who reads voxels finds the file cut
+    with pytest.raises(ValueError, match=r"^its voxels are .*: only gray values of up to 64 bits are read"):
+        read_nifti(tmp_path / "x.nii.gz")

@@ -194,4 +194,4 @@ def plant(
         "patient_id": manifest.patient_id[rows],
         "split": np.where(np.array(fault) < 0, "train", "test").astype(object),
     }
-    return Planted(Manifest(columns, manifest.root), rows, np.array(fault))
+    return Planted(Manifest(columns, manifest.root, stands_for=manifest.stands_for), rows, np.array(fault))

@@ -75,6 +75,7 @@ class Dicom(Source):
             ValueError: There are no images.
         """
         headers, broken, self.without_pixels = read_headers(self.root, files_below(self.root))
+        self._real = {}
         if not headers and not broken:
             raise ValueError(f"{self.root} has no DICOM images: correct data.source.root")
         keys = ["path", "series", "patient_id"]
@@ -82,8 +83,11 @@ class Dicom(Source):
         ids, remarks = read_ids([header.patient for header in headers])
         if self.anonymise:  # what is said of ids would show them
             remarks = []
-        if nobody := ids.count(""):
-            remarks.append(f"{nobody} files have no PatientID that names somebody: their study counts as the patient")
+        nobody = [header for header, patient in zip(headers, ids, strict=True) if not patient]
+        if studied := sum(header.study != "" for header in nobody):
+            remarks.append(f"{studied} files have no PatientID that names somebody: their study counts as the patient")
+        if alone := len(nobody) - studied:
+            remarks.append(f"{alone} files name neither a patient nor a study: each counts as a patient of its own")
         for remark in remarks:
             warnings.warn(f"{self.root}: {remark}", stacklevel=2)
         columns: dict[str, list[str]] = {
@@ -101,9 +105,10 @@ class Dicom(Source):
                 if facts is None:
                     unlabelled += 1
                     continue
+                named = pseudonym(patient) if self.anonymise else patient
                 own = {
                     "path": f"{self._path(header)}#{self.member}{frame}",
-                    "patient_id": (pseudonym(patient) if self.anonymise else patient) or pseudonym(header.study, "s"),
+                    "patient_id": named or pseudonym(header.study or header.path, "s"),
                     "volume": pseudonym(series, "s"),
                 }
                 for name, column in columns.items():
@@ -120,7 +125,7 @@ class Dicom(Source):
             warnings.warn(f"{unlabelled} images of {self.root} are not in {self.labels} and left out", stacklevel=2)
         if not columns["path"]:
             raise ValueError(f"no image of {self.root} is left: change data.source.series or the table of labels")
-        return Manifest(columns, self.root, remarks=remarks)
+        return Manifest(columns, self.root, remarks=remarks, stands_for=self._real)
 
     def decode(self, path: str) -> NDArray[np.uint8]:
         """Return the image, uint8 (H, W) or (H, W, 3), its pixels square."""
@@ -141,11 +146,15 @@ class Dicom(Source):
     def _path(self, header: Header) -> str:
         if not header.names_patient:
             return header.path
-        return self._alias(header.path, f"{pseudonym(header.patient)}/{pseudonym(header.instance or header.path, 'i')}")
+        whose, instance = pseudonym(header.patient), header.instance
+        alias = self._alias(header.path, f"{whose}/{pseudonym(instance or header.path, 'i')}")
+        if instance and self._real.get(alias, header.path) != header.path:  # another file of the same instance
+            alias = self._alias(header.path, f"{whose}/{pseudonym(f'{instance} {header.path}', 'i')}")
+        return alias
 
     def _alias(self, path: str, alias: str) -> str:
-        """Return what stands for a path that names a patient."""
+        """Return what stands for a path that names a patient; one that is taken goes on standing for the first."""
         if not self.anonymise:
             return path
-        self._real[f"{alias}.dcm"] = path
+        self._real.setdefault(f"{alias}.dcm", path)
         return f"{alias}.dcm"

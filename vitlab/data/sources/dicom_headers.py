@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vitlab.data.sources.dicom_limits import check_claims
+from vitlab.data.sources.dicom_limits import check_claims, check_deflated
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _TAGS = (
@@ -107,6 +107,7 @@ def _read_header(file: Path, path: str) -> Header | None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that the standard forbids and everyone writes
+        check_deflated(file)
         found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
         if "Rows" not in found:
             return None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitlab.data.sources.dicom_limits import check_claims
+from vitlab.data.sources.dicom_limits import check_claims, check_deflated
 from vitlab.data.sources.volumes import PERCENTILES, Volume, Window, windowed
 
 
@@ -33,6 +33,7 @@ def read_dicom(file: Path, window: Window | None = None) -> Volume:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that the standard forbids and everyone writes
         try:
+            check_deflated(file)
             found = pydicom.dcmread(file, force=True)
         except OSError:
             raise

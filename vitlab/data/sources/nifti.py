@@ -23,7 +23,7 @@ from vitlab.data.manifest import Manifest
 from vitlab.data.patients import read_ids
 from vitlab.data.sources.base import Source, resolve_folder
 from vitlab.data.sources.labels import LabelTable, files_below, of_folders
-from vitlab.data.sources.nifti_limits import check_extensions
+from vitlab.data.sources.nifti_limits import check_extensions, check_voxels
 from vitlab.data.sources.volumes import (
     MIN_HEAD,
     MOST_VOXELS,
@@ -236,13 +236,12 @@ def read_nifti(file: Path, axis: Axis = "axial", window: Window | None = None) -
             raise ValueError(f"its shape is {' x '.join(map(str, shape))}: only single volumes are read, so split it")
         if not 0 < np.prod(shape, dtype=np.float64) <= MOST_VOXELS:
             raise ValueError(f"its header claims {' x '.join(map(str, shape))} voxels")
+        check_voxels(image.get_data_dtype())
         image = nibabel.as_closest_canonical(image)
         values = np.asanyarray(image.dataobj)
         zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
     except (ImageFileError, EOFError, zlib.error, OSError, np.linalg.LinAlgError) as error:
         raise ValueError(f"not a NIfTI volume, or damaged ({reason(error)})") from None
-    if values.dtype.kind not in "iufb":
-        raise ValueError(f"its voxels are {values.dtype}: only gray values are read")
     # First is the slice, then what is seen from top to bottom, then from left to right.
     values = values.reshape(values.shape[:3])[::-1, ::-1, ::-1]
     number = _NUMBER[axis]

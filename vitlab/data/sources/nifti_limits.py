@@ -1,6 +1,7 @@
-"""What a NIfTI file may claim of its extensions, which nibabel reads before the shape of the volume is known."""
+"""What a NIfTI file may claim of its extensions and voxels before any of them are read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,3 +41,13 @@ def check_extensions(file: Path) -> None:
         if not 8 <= size <= left:
             raise ValueError(f"an extension of its header claims {size:,} bytes of {left:,.0f}")
         at, left = at + size, left - size
+
+
+def check_voxels(kind: np.dtype[Any]) -> None:
+    """Refuse voxels that are no gray values, or take more than 8 bytes each.
+
+    Raises:
+        ValueError: They are.
+    """
+    if kind.kind not in "iufb" or kind.itemsize > 8:
+        raise ValueError(f"its voxels are {kind}: only gray values of up to 64 bits are read")
