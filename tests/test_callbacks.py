@@ -5,6 +5,7 @@ import json
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.test_chain import TINY_CNN, TINY_DECODER, TINY_VIT, data_flags
 from vitlab.cli import main
@@ -55,5 +56,12 @@ def test_a_pretraining_with_another_logger_draws_where_there_is_a_board(image_fo
 
 def test_a_classifier_that_ends_by_steps_within_an_epoch_prints_its_last(image_folder, tmp_path, capsys):
     flags = [*data_flags(image_folder), *TINY_CNN, "--trainer.accelerator=cpu", f"--run.root={tmp_path}"]
-    assert main(["fit", "--config", "configs/cnn.yaml", *flags, "--trainer.max_steps=10"]) == 0
+    fit = ["fit", "--config", "configs/cnn.yaml", *flags, "--trainer.max_steps=10"]
+    assert main(fit) == 0
     assert "cnn epoch 2/40  train/loss" in capsys.readouterr().out
+    assert main([*fit, "--trainer.max_epochs=-1", "--run.overwrite=true"]) == 0
+    assert "cnn epoch 2  train/loss" in capsys.readouterr().out
+    (run,) = tmp_path.glob("*/cnn/seed0")
+    values = EventAccumulator(str(run)).Reload().summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    hparams = plugin_data_pb2.HParamsPluginData.FromString(values).session_start_info.hparams
+    assert hparams["epochs"].number_value == 2

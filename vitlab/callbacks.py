@@ -146,7 +146,8 @@ class EpochLines(Callback):
         figures = [
             f"{name} {float(known[name]):.3f}" for name in shown if name in known
         ]
-        print(f"{self.name} epoch {epoch}/{trainer.max_epochs}  " + "  ".join(figures), flush=True)
+        of = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""  # a run may end by steps alone
+        print(f"{self.name} epoch {epoch}{of}  " + "  ".join(figures), flush=True)
 
 
 class ResultsWriter(Callback):

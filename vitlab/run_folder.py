@@ -282,6 +282,6 @@ def settings_of(trainer: Any, results: dict[str, Any]) -> dict[str, str | float]
         "optimizer": optim.optimizer,
         "lr": optim.lr,
         "weight_decay": optim.weight_decay,
-        "epochs": trainer.max_epochs or results["epochs"],
+        "epochs": results["epochs"] if trainer.max_epochs in (None, 0, -1) else trainer.max_epochs,
         "batch_size": data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
     }
