@@ -23,15 +23,6 @@ VIT = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 CNN = {"channels": [8, 8, 16, 16]}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
-
-
 def vit(image_size=32, channels=1, name="vit_tiny_patch16_224", weights=None, **kwargs):
     return create_backbone(name, image_size=image_size, channels=channels, kwargs=VIT | kwargs, weights=weights).eval()
 

@@ -1,7 +1,5 @@
 import copy
-import logging
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import jsonargparse
 import pytest
@@ -11,6 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from vitlab.data.batches import Batch
 from vitlab.models.backbones import save_backbone
 from vitlab.models.classifier import CNNClassifier, ViTClassifier
 from vitlab.models.optim import OptimConfig
@@ -19,22 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 CNN = {"backbone": "resnet18", "backbone_kwargs": {"channels": [8, 8, 16, 16]}}
 VIT = {"backbone": "vit_dim128_depth6_patch8", "backbone_kwargs": {"embed_dim": 32, "depth": 2, "num_heads": 2}}
 BOTH = pytest.mark.parametrize("kind", ["cnn", "vit"])
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    yield
-    torch.set_num_threads(threads)
-
-
-class Batch(NamedTuple):
-    images: torch.Tensor
-    targets: torch.Tensor
-    indices: torch.Tensor
 
 
 def build(kind, **settings):

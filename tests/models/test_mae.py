@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,26 +8,11 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
+from vitlab.data.batches import Batch
 from vitlab.models.mae import MAE
 from vitlab.models.optim import OptimConfig
 
-
-class Batch(NamedTuple):
-    images: torch.Tensor
-    targets: torch.Tensor
-    indices: torch.Tensor
-
-
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 TINY = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}

@@ -1,5 +1,4 @@
 import sys
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -7,26 +6,11 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
+from vitlab.data.batches import Batch
 from vitlab.models.optim import OptimConfig
 from vitlab.models.simclr import SimCLR, feature_std
 
-
-class Batch(NamedTuple):
-    images: torch.Tensor
-    targets: torch.Tensor
-    indices: torch.Tensor
-
-
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 def build(**settings):
