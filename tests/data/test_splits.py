@@ -195,6 +195,15 @@ def test_a_fold_column_beside_a_published_test():
     assert [(result.split == split).sum() for split in ("train", "val", "test")] == [40, 40, 40]
 
 
+def test_the_same_rows_are_dealt_by_patients_and_by_images():
+    fold = [str(row // 4 % 4 + 1) for row in range(80)] + [""] * 40
+    manifest = small(split=["train"] * 40 + [""] * 80, fold=fold)
+    with pytest.warns(UserWarning, match="are on two sides"):
+        by_image = assign_splits(manifest, fold=1, n_folds=4, group_by="image").split
+    np.testing.assert_array_equal(by_image != "", quietly(manifest, fold=1).split != "")
+    assert (by_image != "").sum() == 80
+
+
 def test_published_splits_are_kept():
     split = ["train"] * 60 + ["val"] * 24 + ["test"] * 24 + [""] * 12
     np.testing.assert_array_equal(quietly(small(split=split)).split, split)

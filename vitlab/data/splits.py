@@ -128,7 +128,10 @@ def assign_splits(
     groups, dealt = patients, manifest
     if group_by == "image":
         groups = np.char.add(_IMAGE, manifest.path.astype(str))
-        dealt = manifest.with_columns(fold=np.full(len(manifest), "", dtype=object))
+        published, foldless = manifest.split, np.full(len(manifest), "", dtype=object)
+        if fold is not None:  # a row that has one is dealt, as by patients
+            published = np.where((published == "") & (manifest.column("fold") != ""), "train", published)
+        dealt = manifest.with_columns(split=published, fold=foldless)
     if fold is None:
         split = _cut(dealt, groups, val_fraction, test_fraction, seed)
     else:
