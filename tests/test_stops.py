@@ -52,6 +52,7 @@ class Fill(Callback):
                         file.write(bytes(4096))
                 except OSError:
                     pass
+                file.truncate(file.tell() - int(os.environ["ROOM"]))
 """
 
 
@@ -145,9 +146,13 @@ def test_the_memory_of_the_machine_counts_too_and_other_errors_stay(tmp_path):
                 raise error
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(fit, small_disk, tmp_path, monkeypatch):
+@pytest.mark.parametrize("room", [0, 2**16])  # the second ends within a checkpoint
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(
+    fit, small_disk, tmp_path, monkeypatch, room
+):
     folder, _ = small_disk
     monkeypatch.setenv("FILLER", str(folder / "filler"))
+    monkeypatch.setenv("ROOM", str(room))
     code, err, run = fit(folder / "runs", "--trainer.callbacks+=accidents.Fill")
     line = only_line(err)
     assert code == 2 and "No space left on device" in line and "free some space, then go on with --ckpt_path" in line

@@ -35,7 +35,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary:
             with temporary.open("wb") as target:
-                torch.save(checkpoint, target)
+                try:
+                    torch.save(checkpoint, target)
+                except RuntimeError as error:  # of torch's writer, as it closes behind a write that has failed
+                    if isinstance(error.__context__, OSError):
+                        raise error.__context__ from None
+                    raise
                 target.flush()
                 os.fsync(target.fileno())
 
