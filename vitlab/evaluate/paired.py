@@ -27,6 +27,9 @@ from vitlab.evaluate.tally import RANKING, Tally, chunk_of, from_ranks, from_sum
 
 PERMUTATIONS = 5000
 SIGNIFICANT = 0.05
+# A test gives no p below 1 / (exchanges + 1), and Holm's correction multiplies that by the pairs: with as many
+# exchanges for each of them 0.04 at most is left.
+EXCHANGES_A_PAIR = 25
 POWER = 0.80
 
 
@@ -107,6 +110,16 @@ def compare_pairs(
             pair = _pair(a, b, metric, level, estimates[a][metric], estimates[b][metric], p_values.get(metric), matched)
             found[metric].append(pair)
     return [pair for pairs in found.values() for pair in _corrected(pairs)]
+
+
+def enough_exchanges(least: int, pairs: int) -> int:
+    """Return how many exchanges a test needs, so that the least p it can give stays significant in its family.
+
+    Args:
+        least: exchanges in any case.
+        pairs: tests that Holm's correction is over.
+    """
+    return max(least, EXCHANGES_A_PAIR * pairs)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
