@@ -41,6 +41,7 @@ ENDS = (0.025, 0.975)  # of a 95 % interval
 # Two seeds of one split leave one degree of freedom, where t is 12.7 and intervals hold every score there is. As if
 # there were two, they still hold the truth 95 times in 100, unless seeds move the score more than patients do.
 LEAST_FREEDOM = 2
+FLAT = 1e-6  # draws that differ by no more do so by the rounding of their weights, float32
 FEW_PATIENTS = 10  # of a class: below, the ends of an interval are rough
 
 
@@ -198,7 +199,7 @@ def summary(
     known = np.isfinite(together)  # a resample without a prediction of a class has no precision of it
     together = together - (together[known].mean() if known.any() else 0) + mean + part
     low, high = np.quantile(together[known], ENDS).clip(*limits) if known.any() else (np.nan, np.nan)
-    flat = not np.isfinite(mean) or np.ptp(together[known]) < 1e-12
+    flat = not np.isfinite(mean) or np.ptp(together[known]) < FLAT
     return Estimate(
         mean=float(mean) if np.isfinite(mean) else None,
         sd=float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(mean) else None,
