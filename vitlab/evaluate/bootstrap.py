@@ -7,6 +7,7 @@ patients of the same kind and the same mix of classes, for the training patients
   that a few of them have their full variance: see `resampling`.
 - Of the runs' part, what the chance of the test images explains already is taken out, for it is in the patients' part;
   what remains is widened as Student's t is, for few runs. Without that, 95 % of three seeds are 90 %.
+- Where folds have one patient each, the folds are resampled: the patients within them cannot be.
 - With one run in each fold the folds' runs stand in for seeds; as most of what they differ by is the chance of their
   patients, such intervals are somewhat wide (95 to 98 % in simulations).
 - With one run in all there is no runs' part, and `Estimate.covers` says so.
@@ -143,14 +144,18 @@ def scores(
     """
     values: list[Figures] = [{} for _ in runs]
     draws: list[Figures] = [{} for _ in runs]
+    alone: list[Split] = []
     # Thousands of small products: more than one thread each only wait for each other.
     with threadpool_limits(1, user_api="blas"):
         for together in components(splits):
             for split, drawn in zip(together, resampling.patients(together), strict=True):
+                alone += [split] if drawn is None else []
                 weights = None if drawn is None else drawn.astype(np.float64, order="F")  # a patient at a time
                 for run, probs in zip(split.runs, split.probs, strict=True):
                     values[run], draws[run] = _score(split, probs, weights, metrics, resampling.resamples)
     stacked = [{name: np.stack([of[name] for of in table]) for name in metrics} for table in (values, draws)]
+    for name in metrics if len(alone) > 1 else ():
+        resampling.folds(alone, stacked[0][name], stacked[1][name])
     return stacked[0], stacked[1]
 
 
