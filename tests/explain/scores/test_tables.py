@@ -173,6 +173,9 @@ def test_a_map_that_stays_when_weights_are_drawn_anew_is_named(parts):
         assert record["difference"] == pytest.approx(key[record["stage"]] - key["other images"], abs=0.03)
         stays = (record["method"], record["stage"], record["metric"]) == ("gradcam++", "conv1", "rank")
         assert record["stays"] == stays, record
+        # on the scale of the difference: half the interval, and 0.84 / 1.96 of that for a power of 80 %
+        half = (record["high"] - record["low"]) / 2
+        assert record["detectable"] == pytest.approx(half * (1 + 0.8416 / 1.96), rel=1e-3)
 
 
 def test_a_page_with_little_room_gets_counts_and_names(parts):

@@ -94,8 +94,9 @@ def _against_chance(
     pair = difference(two[0], two[1], resampling, name=name, tests=tests)
     if pair is None or pair.difference is None:
         return None
-    low, high = (None if value is None else 2 * value for value in (pair.low, pair.high))
-    return replace(pair, difference=2 * pair.difference, low=low, high=high)
+    ends = (pair.low, pair.high, pair.detectable)
+    low, high, detectable = (None if value is None else 2 * value for value in ends)
+    return replace(pair, difference=2 * pair.difference, low=low, high=high, detectable=detectable)
 
 
 def _stays(pair: Pair) -> bool:
