@@ -78,7 +78,7 @@ class VitlabCLI(LightningCLI):
     """LightningCLI with the run folder, the links and the callbacks that all approaches share."""
 
     def __init__(self, verb: str, args: list[str], configs: Path, held: ExitStack) -> None:
-        self.verb, self.held, self.folder = verb, held, Path()
+        self.verb, self.held, self.folder, self.by_hand = verb, held, Path(), True
         super().__init__(
             BaseModule,
             ImageDataModule,
@@ -166,7 +166,7 @@ class VitlabCLI(LightningCLI):
         fit = self.verb == "fit"
         if fit and not settings.get("fast_dev_run"):
             try:
-                check_free(self.folder, config, self.held)
+                self.by_hand = check_free(self.folder, config, self.held)
             except ValueError:
                 super().instantiate_trainer(logger=False)  # the trainer's own mistakes come first
                 raise
@@ -217,7 +217,7 @@ class VitlabCLI(LightningCLI):
         self.results.check(self.datamodule, self.model)
         self.datamodule.setup("fit")
         if config.run.overwrite and not config.get("ckpt_path") and trainer.is_global_zero and not trainer.fast_dev_run:
-            clear(self.folder)
+            clear(self.folder, by_hand=self.by_hand)
         try:
             with in_one_line(self.folder):
                 trainer.fit(**kwargs)

@@ -52,6 +52,11 @@ def hold(folder: Path) -> Iterator[None]:
                     above.rmdir()
 
 
+def holds(folder: Path) -> bool:
+    """Say whether this process holds a run folder."""
+    return Path(os.path.abspath(folder)) in _held
+
+
 def _let_go() -> None:
     """Close the locks of the process that this one was forked from: it holds them alone, and they end with it.
 

@@ -17,7 +17,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from vitlab.atomic import replacing
 from vitlab.checkpoint import read_checkpoint
-from vitlab.lock import hold
+from vitlab.lock import hold, holds
 
 # In TensorBoard's table of runs; all others are among the scalars.
 SHOWN = (
@@ -99,7 +99,7 @@ def run_folder(config: Any, model_class: type) -> Path:
     return folder
 
 
-def check_free(folder: Path, config: Any, held: ExitStack) -> None:
+def check_free(folder: Path, config: Any, held: ExitStack) -> bool:
     """Keep runs from being written over, finished, unfinished or under way.
 
     Args:
@@ -107,17 +107,20 @@ def check_free(folder: Path, config: Any, held: ExitStack) -> None:
         config: The settings of `fit`.
         held: Holds the folder's lock from here on.
 
+    Returns:
+        Whether the run is made by hand: the worker of a study holds the folder already.
+
     Raises:
         ValueError: There is a run already, and neither --ckpt_path nor --run.overwrite was given; or both were. Or
             another process is at it.
     """
-    resuming, overwrite = bool(config.get("ckpt_path")), config.run.overwrite
+    resuming, overwrite, by_hand = bool(config.get("ckpt_path")), config.run.overwrite, not holds(folder)
     if getattr(rank_zero_only, "rank", 0) == 0:
         held.enter_context(hold(folder))
     if overwrite and resuming:
         raise ValueError("--run.overwrite=true starts anew and --ckpt_path goes on: give one of them")
     if overwrite:
-        return
+        return by_hand
     finished, last = folder / "results.json", folder / "checkpoints" / "last.ckpt"
     if finished.exists():
         raise ValueError(
@@ -128,12 +131,18 @@ def check_free(folder: Path, config: Any, held: ExitStack) -> None:
         raise ValueError(
             f"{folder} holds a run that was stopped: go on with --ckpt_path {last}, or --run.overwrite=true"
         )
+    return by_hand
 
 
-def clear(folder: Path) -> None:
-    """Remove what an earlier run left in the folder; to be called when the new one has passed all checks."""
+def clear(folder: Path, *, by_hand: bool = True) -> None:
+    """Remove what an earlier run left in the folder; to be called when the new one has passed all checks.
+
+    Args:
+        folder: The run folder.
+        by_hand: The run is not a study's: what the study says there of its own is no longer true.
+    """
     left = ("results.json", "predictions.csv", "backbone.safetensors", "metrics.csv", "robustness.csv", "features.npz")
-    for name in left:
+    for name in (*(("job.json",) if by_hand else ()), *left):
         (folder / name).unlink(missing_ok=True)
     for path in [*folder.glob("events.out.tfevents*"), *folder.glob("checkpoints/*.ckpt")]:
         path.unlink()

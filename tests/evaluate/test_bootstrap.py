@@ -196,3 +196,21 @@ def test_a_hundred_runs_take_less_than_ten_seconds(scored):
     estimate(runs, Resampling())
     # One thread's seconds of work: what else this machine does is not counted. 7 s where this was written.
     assert min(time.process_time() - busy, time.perf_counter() - start) < 15
+
+
+def test_folds_of_one_patient_each_are_as_uncertain_as_one_fold_of_all(scored):
+    """Leave one patient out, with three seeds: no patient can be drawn within a fold, so that folds are."""
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(24), 10)
+    y, share = patient % 2, rng.uniform(0, 1, 24)[patient]  # of the patient's images that are right
+    probs = np.eye(2)[np.where(rng.random(len(y)) < share, y, 1 - y)]  # of all seeds, which add nothing
+    found = []
+    for folds in (patient, np.zeros_like(patient)):
+        runs = [
+            scored(probs[own], y[own], patient[own], seed=seed, fold=int(fold), index=np.flatnonzero(own))
+            for seed in range(3) for fold in np.unique(folds) if (own := folds == fold).any()
+        ]  # fmt: skip
+        found.append(estimate(runs, Resampling(2000), metrics=["accuracy"])["accuracy"])
+    alone, together = found
+    assert alone.mean == pytest.approx(together.mean)
+    assert alone.high - alone.low == pytest.approx(together.high - together.low, rel=0.05)

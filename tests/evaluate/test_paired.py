@@ -168,3 +168,14 @@ def test_folds_that_are_tested_on_the_same_images_are_paired(scored, study):
         compared({name: runs[:count] for name, runs in by_name.items()})[0] for count in (6, 2)
     )  # fmt: skip
     assert pair.paired and pair.n_patients == 40 and pair.p_permutation == once.p_permutation < 0.05
+
+
+def test_a_model_that_is_always_right_differs_from_one_that_always_says_the_same(scored):
+    """Neither score varies between resamples of a class's patients: there is no interval, and no doubt."""
+    y = np.arange(60) % 3
+    runs = {"right": [scored(np.eye(3)[y], y, range(60))], "same": [scored(np.eye(3)[[0] * 60], y, range(60))]}
+    for pair in compared(runs, metrics=("accuracy", "balanced_accuracy")):
+        assert pair.difference == pytest.approx(2 / 3) and (pair.low, pair.high, pair.detectable) == (None, None, None)
+        assert pair.differs and pair.p_holm < 0.001
+    (equal,) = compared({"one": runs["same"], "other": runs["same"]})
+    assert equal.low is None and not equal.differs

@@ -143,3 +143,16 @@ def test_runs_that_do_not_fit_are_refused(scored, study):
     elsewhere = [measured(run, {"noise": fewer_right(run, (0.9,))}) for run in study(scored, seeds=1, first=5000)]
     with pytest.raises(ValueError, match="same images"):
         estimate_robustness(own, Resampling(10), reference=elsewhere)
+
+
+def test_folds_of_one_patient_each_are_resampled(scored):
+    rng = np.random.default_rng(0)
+    runs = []
+    for fold, seed in np.ndindex(20, 2):
+        y = np.full(10, fold % 2)
+        said = np.where(rng.random(10) < (fold + 1) / 21, y, 1 - y)
+        run = scored(np.eye(2)[said], y, [fold] * 10, seed=seed, fold=fold, index=10 * fold + np.arange(10))
+        runs.append((run, measured(run, {"noise": np.stack([said, said])})))
+    plain = estimate([run for run, _ in runs], Resampling(500), metrics=["accuracy"])["accuracy"]
+    found = estimate_robustness([own for _, own in runs], Resampling(500), metric="accuracy")["clean"]
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high)) and found.high - found.low > 0.15

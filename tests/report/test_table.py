@@ -356,3 +356,19 @@ def test_groups_of_a_column_are_scored_in_every_format(make_scored, tmp_path, ca
             main([str(logs), "--by", by])
     with pytest.raises(ValueError, match="--by needs resamples"):
         main([str(logs), "--by", "patient_prefix", "--resamples", "0"])
+
+
+def test_a_class_that_one_fold_has_none_of_in_a_group_is_scored_on_the_others(make_scored, tmp_path, capsys):
+    """In the first fold MR has patients of both classes, in the second of class b alone."""
+    for fold in (1, 2):
+        folder = make_scored(fold=fold, first=40 * (fold - 1), test=[0.9] * 15 + [0.2] * 5)
+        text = (folder / "predictions.csv").read_text()
+        for number in range(20):
+            if number % 2 or fold == 1:
+                text = text.replace(f",test{40 * (fold - 1) + number},", f",MR{40 * (fold - 1) + number},")
+        (folder / "predictions.csv").write_text(text)
+    record = json.loads(compare(capsys, tmp_path / "logs", "--by", "patient_prefix", "--format", "json"))
+    groups = {score["group"]: score["sensitivity"] for score in record["tables"][0]["groups"]}
+    assert (groups["MR"]["a"]["mean"], groups["MR"]["a"]["n_runs"]) == (0.8, 1)
+    assert (groups["MR"]["b"]["mean"], groups["MR"]["b"]["n_runs"]) == (0.7, 2)
+    assert groups["test"]["b"]["mean"] is None  # nobody has any

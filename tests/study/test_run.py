@@ -130,10 +130,12 @@ def test_runs_made_by_hand_are_taken_on_or_refused(study, capsys):
     study.write({"data.seed": 0})  # a default, now stated: the same run
     assert study.run() == 0 and "1 runs, 0 to do" in capsys.readouterr().out and study.written() == stamps
     assert main([*common, "--run.overwrite=true", "--model.mixup=0.2"]) == 0  # not what the study says
-    (study.root / "tiny" / "cnn" / "seed0" / "job.json").unlink()
     capsys.readouterr()
     assert study.run() == 2
     assert "holds a run that no study has made" in capsys.readouterr().err
+    assert main([*common, "--run.overwrite=true"]) == 0  # what the study says again
+    capsys.readouterr()
+    assert study.run() == 0 and "1 runs, 0 to do" in capsys.readouterr().out
 
 
 LONGER = {"simclr_pretrain:trainer.max_epochs": 25}  # the run that is broken

@@ -7,6 +7,7 @@ patients of the same kind and the same mix of classes, for the training patients
   that a few of them have their full variance: see `resampling`.
 - Of the runs' part, what the chance of the test images explains already is taken out, for it is in the patients' part;
   what remains is widened as Student's t is, for few runs. Without that, 95 % of three seeds are 90 %.
+- Where folds have one patient each, the folds are resampled: the patients within them cannot be.
 - With one run in each fold the folds' runs stand in for seeds; as most of what they differ by is the chance of their
   patients, such intervals are somewhat wide (95 to 98 % in simulations).
 - With one run in all there is no runs' part, and `Estimate.covers` says so.
@@ -41,6 +42,7 @@ ENDS = (0.025, 0.975)  # of a 95 % interval
 # Two seeds of one split leave one degree of freedom, where t is 12.7 and intervals hold every score there is. As if
 # there were two, they still hold the truth 95 times in 100, unless seeds move the score more than patients do.
 LEAST_FREEDOM = 2
+FLAT = 1e-6  # draws that differ by no more do so by the rounding of their weights, float32
 FEW_PATIENTS = 10  # of a class: below, the ends of an interval are rough
 
 
@@ -142,14 +144,18 @@ def scores(
     """
     values: list[Figures] = [{} for _ in runs]
     draws: list[Figures] = [{} for _ in runs]
+    alone: list[Split] = []
     # Thousands of small products: more than one thread each only wait for each other.
     with threadpool_limits(1, user_api="blas"):
         for together in components(splits):
             for split, drawn in zip(together, resampling.patients(together), strict=True):
+                alone += [split] if drawn is None else []
                 weights = None if drawn is None else drawn.astype(np.float64, order="F")  # a patient at a time
                 for run, probs in zip(split.runs, split.probs, strict=True):
                     values[run], draws[run] = _score(split, probs, weights, metrics, resampling.resamples)
     stacked = [{name: np.stack([of[name] for of in table]) for name in metrics} for table in (values, draws)]
+    for name in metrics if len(alone) > 1 else ():
+        resampling.folds(alone, stacked[0][name], stacked[1][name])
     return stacked[0], stacked[1]
 
 
@@ -198,7 +204,7 @@ def summary(
     known = np.isfinite(together)  # a resample without a prediction of a class has no precision of it
     together = together - (together[known].mean() if known.any() else 0) + mean + part
     low, high = np.quantile(together[known], ENDS).clip(*limits) if known.any() else (np.nan, np.nan)
-    flat = not np.isfinite(mean) or np.ptp(together[known]) < 1e-12
+    flat = not np.isfinite(mean) or np.ptp(together[known]) < FLAT
     return Estimate(
         mean=float(mean) if np.isfinite(mean) else None,
         sd=float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(mean) else None,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from vitlab.evaluate.bootstrap import ENDS, Estimate
+from vitlab.evaluate.bootstrap import ENDS, FLAT, Estimate
 from vitlab.evaluate.metrics import LOWER_IS_BETTER, METRICS, Figures
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, Split, splits_of
@@ -27,6 +27,9 @@ from vitlab.evaluate.tally import RANKING, Tally, chunk_of, from_ranks, from_sum
 
 PERMUTATIONS = 5000
 SIGNIFICANT = 0.05
+# A test gives no p below 1 / (exchanges + 1), and Holm's correction multiplies that by the pairs: with as many
+# exchanges for each of them 0.04 at most is left.
+EXCHANGES_A_PAIR = 25
 POWER = 0.80
 
 
@@ -68,9 +71,15 @@ class Pair:
 
     @property
     def differs(self) -> bool:
-        """Whether the difference is larger than chance: the interval leaves out 0 and, if paired, p_holm is < 0.05."""
-        apart = self.low is not None and self.high is not None and not self.low <= 0 <= self.high
-        return apart and (not self.paired or (self.p_holm is not None and self.p_holm < SIGNIFICANT))
+        """Whether the difference is larger than chance: the interval leaves out 0 and, if paired, p_holm is < 0.05.
+
+        Where no draw differs from another, as between a model that is always right and one that always says the same
+        class, there is no interval, and the test alone says so.
+        """
+        tested = self.p_holm is not None and self.p_holm < SIGNIFICANT
+        if self.low is None or self.high is None:
+            return tested and bool(self.difference)
+        return not self.low <= 0 <= self.high and (tested or not self.paired)
 
 
 def compare_pairs(
@@ -107,6 +116,16 @@ def compare_pairs(
             pair = _pair(a, b, metric, level, estimates[a][metric], estimates[b][metric], p_values.get(metric), matched)
             found[metric].append(pair)
     return [pair for pairs in found.values() for pair in _corrected(pairs)]
+
+
+def enough_exchanges(least: int, pairs: int) -> int:
+    """Return how many exchanges a test needs, so that the least p it can give stays significant in its family.
+
+    Args:
+        least: exchanges in any case.
+        pairs: tests that Holm's correction is over.
+    """
+    return max(least, EXCHANGES_A_PAIR * pairs)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -260,7 +279,7 @@ def _pair(
     draws = draws[np.isfinite(draws)]
     low, high = np.quantile(draws, ENDS)
     better = -draws if metric in LOWER_IS_BETTER else draws
-    flat = np.ptp(draws) < 1e-12
+    flat = np.ptp(draws) < FLAT
     # From the half width, not from the deviation of the draws, which the tails of few runs would blow up.
     detectable = (high - low) / 2 * (1 + NormalDist().inv_cdf(POWER) / NormalDist().inv_cdf(ENDS[1]))
     return Pair(

@@ -60,6 +60,20 @@ class Resampling:
         place = {name: i for i, name in enumerate(names)}
         return [self._patients[key][:, [place[name] for name in split.patients]] for split in splits]
 
+    def folds(self, alone: Sequence[Split], values: NDArray[np.float64], draws: NDArray[np.float64]) -> None:
+        """Resample folds of one patient each: within such a fold nothing varies, so that the folds are the patients.
+
+        Args:
+            alone: their splits, two or more.
+            values: (R, ...) of one metric.
+            draws: (R, B, ...) of the resamples, which deviate afterwards as other patients in those folds would.
+        """
+        weights = self.patients(alone)
+        centre = values[[run for split in alone for run in split.runs]].mean(0)
+        for split, drawn in zip(alone, weights, strict=True):
+            if drawn is not None:  # by the mean over seeds: what these differ by is no patient's
+                draws[split.runs] += np.multiply.outer(drawn[:, 0] - 1.0, values[split.runs].mean(0) - centre)
+
     def runs(self, members: Sequence[tuple[int, int | None]]) -> NDArray[np.float64]:
         """Draw the weight of each run of a fold, less its share: (B, n), rows sum to 0."""
         key = repr(members).encode()

@@ -122,13 +122,17 @@ def _scores(
     """Score every run, and every resample of its patients: (R, C, S) and (R, B, C, S)."""
     values = np.stack([run.robustness.score(metric) for run in runs])
     draws = np.empty((len(runs), resampling.resamples, *values.shape[1:]))
+    alone = []
     for together in components(splits):
         for split, weights in zip(together, resampling.patients(together), strict=True):
+            alone += [split] if weights is None else []
             for run in split.runs:
                 if weights is None:
                     draws[run] = values[run]
                 else:
                     draws[run] = runs[run].robustness.score(metric, weights[:, split.patient])
+    if len(alone) > 1:
+        resampling.folds(alone, values, draws)
     return values, draws
 
 

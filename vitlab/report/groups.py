@@ -24,7 +24,8 @@ class GroupScore:
         group: its value.
         name: of the row.
         accuracy: per image, mean over runs.
-        sensitivity: of each class, per image; a figure without a mean where the group has none of it.
+        sensitivity: of each class, per image, mean over the runs that were tested on it; a figure without a mean where
+            the group has none of it.
     """
 
     column: str
@@ -62,10 +63,21 @@ def score_groups(
             runs = row.scored.get("test")
             for group, own in by_group(runs, _by_index(runs, column)).items() if runs else ():
                 accuracy = _stat(estimate(own, resampling, metrics=("accuracy",))["accuracy"])
-                of_classes = estimate_classes(own, resampling)
-                sensitivity = {known: _stat(of_classes[known]["sensitivity"]) for known in own[0].predictions.classes}
+                sensitivity = _sensitivity(own, resampling)
                 scores.setdefault(group, []).append(GroupScore(name, group, row.name, accuracy, sensitivity))
         found += [score for group in sorted(scores) for score in scores[group]]
+    return found
+
+
+def _sensitivity(runs: Sequence[Scored], resampling: Resampling) -> dict[str, Stat]:
+    """Estimate the sensitivity of each class from the runs, often the folds, whose part of the group has some of it."""
+    found: dict[str, Stat] = {}
+    known: dict[tuple[int, ...], dict[str, dict[str, Estimate]]] = {}
+    for name in runs[0].predictions.classes:
+        there = tuple(place for place, run in enumerate(runs) if (run.predictions.label == name).any())
+        if there not in known:
+            known[there] = estimate_classes([runs[place] for place in there] or runs, resampling)
+        found[name] = _stat(known[there][name]["sensitivity"])
     return found
 
 

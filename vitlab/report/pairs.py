@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from vitlab.evaluate.bootstrap import Estimate, estimate
-from vitlab.evaluate.paired import Pair, compare_pairs, holm
+from vitlab.evaluate.paired import Pair, compare_pairs, enough_exchanges, holm
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored
 from vitlab.report.rows import Row
@@ -31,7 +31,8 @@ def make_pairs(
 
     Args:
         rows: of one table.
-        resampling: that their estimates were made with; there are as many exchanges in a test as resamples.
+        resampling: that their estimates were made with; there are as many exchanges in a test as resamples, or more
+            where there are many pairs to correct for.
         metrics: of `PAIR_METRICS`; what a test takes is mostly AUROC.
         levels: in the order of the pairs.
 
@@ -61,7 +62,9 @@ def make_pairs(
                         else estimate(runs[row.name], resampling, level=level, metrics=metrics)
                     )
             calls.append((runs, {row.name: estimates[row.name, keys] for row in (one, other)}, level))
-    compared = side_by_side(partial(_compared, resampling, metrics), calls)
+    most = max((sum(call[-1] == level for call in calls) for level in levels), default=0)
+    exchanges = enough_exchanges(resampling.resamples, most)
+    compared = side_by_side(partial(_compared, resampling, metrics, exchanges), calls)
     found: list[Pair] = []
     for level, metric in itertools.product(levels, metrics):
         pairs = [pair for own in compared for pair in own if (pair.level, pair.metric) == (level, metric)]
@@ -72,12 +75,13 @@ def make_pairs(
 def _compared(
     resampling: Resampling,
     metrics: Sequence[str],
+    exchanges: int,
     runs: Mapping[str, Sequence[Scored]],
     estimates: Mapping[str, Mapping[str, Estimate]],
     level: Level,
 ) -> list[Pair]:
     """Compare two rows."""
-    return compare_pairs(runs, estimates, resampling, level=level, metrics=metrics, permutations=resampling.resamples)
+    return compare_pairs(runs, estimates, resampling, level=level, metrics=metrics, permutations=exchanges)
 
 
 def _keys(row: Row) -> Keys:

@@ -92,3 +92,11 @@ def test_a_strip_has_its_cells_in_order():
         3
     ) and ".of1-0 { object-position: 0.000%" in cell_rules(1)
     assert scale_rule().count("rgb(") == 12 and "rgb(0 0 0)" in scale_rule()
+
+
+def test_many_large_pictures_are_made_to_fit_a_file():
+    cells = [np.full((1400, 1400, 3), level, np.uint8) for level in np.linspace(0, 255, 12).astype(int)]
+    with Image.open(io.BytesIO(strip(cells))) as made:
+        assert made.size == (12 * 1365, 1365)  # WebP holds 16383 px
+        levels = np.asarray(made.convert("L"))[700, 700::1365]
+    assert np.abs(levels.astype(int) - np.linspace(0, 255, 12)).max() < 6

@@ -6,11 +6,14 @@ import sys
 import numpy as np
 import pytest
 
+from vitlab.evaluate.resampling import Resampling
 from vitlab.explain.regions.findings import COMPARED
 from vitlab.explain.regions.removed import HOLE, REGIONS
+from vitlab.explain.sanity.findings import sanity_findings
 from vitlab.explain.sanity.measured import COLUMNS as SANITY_COLUMNS
 from vitlab.explain.sanity.measured import SANITY
-from vitlab.explain.scores.findings import SCORE_NAMES
+from vitlab.explain.scores.findings import SCORE_NAMES, score_findings
+from vitlab.explain.scores.image_scores import read_lines
 from vitlab.explain.scores.measured import COLUMNS, PROBE, REGION, SALIENCY
 from vitlab.explain.scores.tables import write_tables
 from vitlab.report.findings import read_findings
@@ -170,6 +173,9 @@ def test_a_map_that_stays_when_weights_are_drawn_anew_is_named(parts):
         assert record["difference"] == pytest.approx(key[record["stage"]] - key["other images"], abs=0.03)
         stays = (record["method"], record["stage"], record["metric"]) == ("gradcam++", "conv1", "rank")
         assert record["stays"] == stays, record
+        # on the scale of the difference: half the interval, and 0.84 / 1.96 of that for a power of 80 %
+        half = (record["high"] - record["low"]) / 2
+        assert record["detectable"] == pytest.approx(half * (1 + 0.8416 / 1.96), rel=1e-3)
 
 
 def test_a_page_with_little_room_gets_counts_and_names(parts):
@@ -185,6 +191,12 @@ def test_a_page_with_little_room_gets_counts_and_names(parts):
         "other images are.",
     ]
     assert all(parts[at]["brief"] == parts[at]["sentences"] for at in (2, 3))
+
+
+def test_what_is_found_does_not_depend_on_how_many_maps_are_asked(measured, parts):
+    """Of 50 exchanges no p is below .0196, and four times that is not significant, whatever the maps show."""
+    for find, name, part in ((score_findings, SALIENCY, 0), (sanity_findings, SANITY, 1)):
+        assert find(read_lines(measured / name), Resampling(50)).brief == parts[part]["brief"]
 
 
 def test_maps_that_beat_nothing_are_counted_as_none(measured, tmp_path):

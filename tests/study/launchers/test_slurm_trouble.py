@@ -2,6 +2,7 @@
 
 import json
 import os
+from queue import Queue
 
 import pytest
 
@@ -54,3 +55,24 @@ def test_whatever_else_happens_fails_the_runs_that_wait(queue, capsys, monkeypat
     monkeypatch.setattr(slurm.Ticket, "answer", None)
     assert queue.run(*LAUNCH) == 1
     assert "cnn seed0 failed: its SLURM job was lost sight of: ZeroDivisionError(" in capsys.readouterr().out
+
+
+def test_more_runs_than_an_array_may_have_are_several_arrays(tmp_path, monkeypatch):
+    submitted, events = [], Queue()
+
+    def submit(self, tickets):
+        if len(tickets) > 1000:  # as sbatch does by default
+            raise ValueError("Batch job submission failed: Invalid job array specification")
+        submitted.append(len(tickets))
+        return [f"{len(submitted)}_{number}" for number in range(len(tickets))]
+
+    monkeypatch.setattr(slurm.SlurmLauncher, "_submit", submit)
+    monkeypatch.setattr(slurm.SlurmLauncher, "_try_out", lambda self: None)
+    launcher = slurm.SlurmLauncher("many", tmp_path, threads=1, gpus=0, minutes=1, partition=None, setup=[], options={},
+                                   parallel=1002)  # fmt: skip
+    monkeypatch.setattr(launcher, "_in_queue", lambda order: None)
+    for number in range(1002):
+        order = {"key": f"{number:08d}", "folder": str(number), "measure": []}
+        launcher.order(slurm.SlurmWorker(launcher, events, None), order)
+    launcher._take_orders()
+    assert submitted == [1000, 2] and events.empty()

@@ -17,6 +17,7 @@ MOST: Final = 8.0  # times an even map; the colours end there
 STRENGTH: Final = 0.55  # of the colour at its strongest: what is below stays in sight
 OUTLINE: Final = (64, 224, 255)  # cyan: bright on dark and no colour of the scale
 QUALITY: Final = 82  # of WebP
+WIDEST: Final = 16383  # px of a WebP file
 # Told apart by colour-blind eyes, and brighter where there is more (van der Walt & Smith, matplotlib 1.5, 2015).
 SCALE: Final = "plasma"
 LOWEST: Final = 0.25  # of the scale: its dark blue end would not be seen on a black ground
@@ -73,8 +74,14 @@ def outlined(picture: Rgb, mask: NDArray[np.bool_]) -> Rgb:
 
 
 def strip(cells: Sequence[Rgb]) -> bytes:
-    """Return pictures of one size beside each other as one WebP file; `cell_rules` show one of them."""
-    file = io.BytesIO()
+    """Return pictures of one size beside each other as one WebP file; `cell_rules` show one of them.
+
+    They are made smaller where the file would not hold them.
+    """
+    file, side = io.BytesIO(), min(cells[0].shape[1], WIDEST // len(cells))
+    if side < cells[0].shape[1]:
+        size = side, side
+        cells = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BICUBIC), np.uint8) for one in cells]
     Image.fromarray(np.concatenate(list(cells), axis=1)).save(file, "WEBP", quality=QUALITY, method=4)
     return file.getvalue()
 

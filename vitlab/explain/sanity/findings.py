@@ -47,7 +47,7 @@ def sanity_findings(lines: Sequence[Line], resampling: Resampling) -> Findings:
     pairs: dict[tuple[str, Key, str], Pair] = {}
     for name, own in runs.items():
         mine = {(name, key, stage): pair for key in maps for stage in (redrawn[key][-1], SHUFFLED)
-                if (pair := _against_chance(own, key, stage, name, resampling)) is not None}  # fmt: skip
+                if (pair := _against_chance(own, key, stage, name, resampling, 2 * len(maps))) is not None}  # fmt: skip
         pairs |= dict(zip(mine, corrected(list(mine.values())), strict=True))
     for key in maps:
         found.sentences.append(_sentence(key, redrawn[key], known, pairs))
@@ -85,17 +85,18 @@ def _estimate(runs: Sequence[Scored], resampling: Resampling) -> Estimate:
 
 
 def _against_chance(
-    runs: dict[tuple[str, ...], list[Scored]], key: Key, stage: str, name: str, resampling: Resampling
+    runs: dict[tuple[str, ...], list[Scored]], key: Key, stage: str, name: str, resampling: Resampling, tests: int
 ) -> Pair | None:
     keys = {other: (*key, other) for other in (stage, OTHER_IMAGE)}
     if keys[stage] not in runs:
         return None
     two = [(other, runs[own]) for other, own in keys.items()]
-    pair = difference(two[0], two[1], resampling, name=name)
+    pair = difference(two[0], two[1], resampling, name=name, tests=tests)
     if pair is None or pair.difference is None:
         return None
-    low, high = (None if value is None else 2 * value for value in (pair.low, pair.high))
-    return replace(pair, difference=2 * pair.difference, low=low, high=high)
+    ends = (pair.low, pair.high, pair.detectable)
+    low, high, detectable = (None if value is None else 2 * value for value in ends)
+    return replace(pair, difference=2 * pair.difference, low=low, high=high, detectable=detectable)
 
 
 def _stays(pair: Pair) -> bool:

@@ -137,6 +137,7 @@ def _against_controls(
                 (CONTROL_NAMES.get(best[2], best[2]), runs[score][best]),
                 resampling,
                 name=score,
+                tests=len(maps),
             )
             if pair is not None:
                 found[score, key] = pair
@@ -149,12 +150,12 @@ def _between(
     """Compare every two approaches that have a method in common: (score, method, later minus earlier approach)."""
     found: list[tuple[str, str, Pair]] = []
     for score, by in runs.items():
-        for other, one in itertools.combinations([key for key in maps if key in by], 2):
-            if one[1] == other[1]:
-                names = [NAMES.get(key[0], key[0]) for key in (one, other)]
-                pair = difference((names[0], by[one]), (names[1], by[other]), resampling, name=score)
-                if pair is not None:
-                    found.append((score, one[1], pair))
+        both = [two for two in itertools.combinations([key for key in maps if key in by], 2) if two[0][1] == two[1][1]]
+        for other, one in both:
+            later, earlier = ((NAMES.get(key[0], key[0]), by[key]) for key in (one, other))
+            pair = difference(later, earlier, resampling, name=score, tests=len(both))
+            if pair is not None:
+                found.append((score, one[1], pair))
     pairs = corrected([pair for _, _, pair in found])
     return [(score, method, pair) for (score, method, _), pair in zip(found, pairs, strict=True)]
 

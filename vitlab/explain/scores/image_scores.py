@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.evaluate.bootstrap import Estimate, estimate
-from vitlab.evaluate.paired import Pair, compare_pairs, holm
+from vitlab.evaluate.paired import Pair, compare_pairs, enough_exchanges, holm
 from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
@@ -117,6 +117,7 @@ def difference(
     *,
     metric: str = CARRIER,
     name: str = "",
+    tests: int = 1,
 ) -> Pair | None:
     """Compare two by name on the runs (seed, fold) that both have, as a minus b; None where they have none in common.
 
@@ -126,13 +127,15 @@ def difference(
         resampling: Shared by all that are compared.
         metric: Of predictions, or `CARRIER`.
         name: What the pair says it is of; the metric without it.
+        tests: How many of these Holm's correction will be over.
     """
     shared = {(run.seed, run.fold) for run in a[1]} & {(run.seed, run.fold) for run in b[1]}
     if not shared:
         return None
     runs = {key: [run for run in own if (run.seed, run.fold) in shared] for key, own in (a, b)}
     known = {key: estimate(own, resampling, metrics=[metric]) for key, own in runs.items()}
-    (pair,) = compare_pairs(runs, known, resampling, metrics=[metric], permutations=resampling.resamples)
+    exchanges = enough_exchanges(resampling.resamples, tests)
+    (pair,) = compare_pairs(runs, known, resampling, metrics=[metric], permutations=exchanges)
     if metric == CARRIER and pair.p_better is not None:
         pair = replace(pair, p_better=1 - pair.p_better)  # of a Brier score less is better, of these more
     return replace(pair, metric=name or metric)

@@ -37,7 +37,7 @@ def write_tables(
         folder: Where `measure` and `measure_sanity` have written.
         runs: Folders of the runs that were measured, so that a report can tell whether it is of the same.
         more: What was found besides.
-        resamples: Of patients and runs, and exchanges in a test.
+        resamples: Of patients and runs, and exchanges in a test, at least.
         seed: Of these.
 
     Returns:

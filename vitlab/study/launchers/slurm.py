@@ -26,6 +26,7 @@ FOLDER = ".slurm"  # below the study's folder; compare and tensorboard's readers
 _POLL = 0.5  # seconds between looks at the answers; orders that come within it are one array
 _LOOK = 10  # polls between questions to SLURM, which asks not to be asked often
 _MISSES = 2  # looks at which a job was not in the queue, until it counts as gone
+_ARRAY = 1000  # jobs of an array: SLURM's MaxArraySize is 1001 where nobody has changed it, and it refuses a larger one
 _SIGNAL = "SUBMITIT_PREEMPT_SIGNAL"  # that SLURM sends before a job's time is up; submitit's own is USR2
 _TIMEOUTS = 1000  # how often a job may be requeued for its time: submitit's 3 are few where --slurm_time is short
 _ENDED = {
@@ -145,16 +146,16 @@ class SlurmLauncher:
                 worker.events.put((worker, {"event": "failed", "error": f"no SLURM job was made of it: {error}"}))
                 continue
             self._waiting[ticket] = worker
-        if not new:
-            return
-        try:
-            for ticket, job in zip(new, self._submit(new), strict=True):
-                ticket.submitted(job)
-        except Exception as error:  # of any kind: submitit passes on what sbatch says
-            said = " ".join(str(getattr(error, "stderr", "") or error).split())
-            for ticket in new:
-                self._tell(ticket, {"event": "failed", "error": f"sbatch: {said}"})
-                ticket.withdraw()
+        for start in range(0, len(new), _ARRAY):
+            some = new[start : start + _ARRAY]
+            try:
+                for ticket, job in zip(some, self._submit(some), strict=True):
+                    ticket.submitted(job)
+            except Exception as error:  # of any kind: submitit passes on what sbatch says
+                said = " ".join(str(getattr(error, "stderr", "") or error).split())
+                for ticket in some:
+                    self._tell(ticket, {"event": "failed", "error": f"sbatch: {said}"})
+                    ticket.withdraw()
 
     def _in_queue(self, order: dict[str, Any]) -> Ticket | None:
         """Return the ticket by which a run is in the queue already, and end jobs of other settings for its folder."""
