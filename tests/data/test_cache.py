@@ -137,6 +137,7 @@ def test_unreadable_files_are_skipped_in_one_warning(build, manifest):
             warnings.simplefilter("always")
             cache = build(on_error="skip")
         assert len(seen) == 1 and "9.png (no such file)" in str(seen[0].message)
+        assert str(seen[0].message).startswith(f"4 of {COUNT} images cannot be read and are left out: ")
         assert build.opened == opened
         assert np.flatnonzero(~cache.ok).tolist() == [3, 5, 7, 9]
         assert [path for path, _ in cache.failures] == ["3.png", "5.png", "7.png", "9.png"]

@@ -29,6 +29,16 @@ def test_every_row_of_a_split_comes_once_in_order_and_normalised(image_folder):
     assert [data.classes[target] for target in batches[0].targets] == list(data.manifest.label[rows[:7]])
 
 
+def test_rows_without_a_label_are_left_out_and_said(image_folder, tmp_path):
+    table = make(image_folder).source.manifest()
+    label = table.label.copy()
+    label[[3, 50]] = ""
+    table.with_columns(label=label).write(tmp_path / "few.csv")
+    data = ImageDataModule(Csv(root=str(image_folder), manifest=str(tmp_path / "few.csv")), image_size=24)
+    with pytest.warns(UserWarning, match=r"no label in 2 of 72 rows of the manifest .*few.csv, first line 5: they are"):
+        assert sum(len(data.rows(split)) for split in ("train", "val", "test")) == 70
+
+
 def test_mean_and_std_see_the_training_split_only(tmp_path):
     for split, level in (("train", 40), ("val", 200), ("test", 250)):
         for label in "ab":

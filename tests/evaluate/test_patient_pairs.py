@@ -34,6 +34,14 @@ def test_a_class_that_no_drawn_patient_has_does_not_count():
     assert found[0] == 1.0 and np.isnan(found[1])
 
 
+def test_a_class_that_nobody_has_is_left_out():
+    patient, y, p = example(60, 3, 12)
+    y = y % 2
+    found = tally(patient, y, p, 12, ["auroc"]).figures(np.ones((1, 12)), ["auroc"])["auroc"][0]
+    expected = [sklearn.metrics.roc_auc_score(y == c, p[:, c]) for c in range(2)]
+    assert found == pytest.approx(np.mean(expected), abs=1e-3)
+
+
 def test_many_patients_are_counted_in_bins(monkeypatch):
     """Pairs of patients grow with their square, bins do not."""
     monkeypatch.setattr(PatientPairs, "of", None)

@@ -222,6 +222,7 @@ def test_notes_reach_stderr_where_the_format_has_no_place_for_them(logs, capsys)
         (["--formt", "json"], "unknown option --formt, did you mean --format?"),
         (["--format", "markdwon"], "unknown --format markdwon, did you mean markdown?"),
         (["--format"], "expected one argument"),
+        (["--out", "t.html"], "--out t.html would be a table in text: write the page with --report t.html"),
         (["--data", "phantm"], "no run on 'phantm', did you mean phantom?"),
         (["nowhere"], "nowhere is not a folder"),
         (["--out", "no/such/folder/t.md"], "there is no folder no/such/folder"),

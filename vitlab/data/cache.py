@@ -128,7 +128,7 @@ def build_cache(
         cache = _open(folder, shape, manifest)
         assert cache is not None, folder
     if cache.failures:
-        line = _failure_line(cache.failures, len(manifest))
+        line = _failure_line(cache.failures, len(manifest), left_out=on_error == "skip")
         if on_error == "raise":
             raise ValueError(line)
         warnings.warn(f"{line}; the list is in {folder / 'cache.json'}, delete {folder} to try again", stacklevel=2)
@@ -264,10 +264,12 @@ def _publish(temporary: Path, folder: Path, shape: tuple[int, ...], manifest: Ma
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _failure_line(failures: Iterable[tuple[str, str]], total: int) -> str:
+def _failure_line(failures: Iterable[tuple[str, str]], total: int, *, left_out: bool = False) -> str:
     failures = list(failures)
     named = ", ".join(f"{path} ({why})" for path, why in failures[:_NAMED])
     more = f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+    if left_out:
+        return f"{len(failures)} of {total} images cannot be read and are left out: {named}{more}"
     return (
         f"{len(failures)} of {total} images cannot be read: {named}{more}; repair or remove them, or leave them out "
         "with data.on_error=skip"

@@ -1,5 +1,6 @@
 """SplitImages: which image belongs to which split and class, in training and for a checkpoint; no pixel is read."""
 
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,10 @@ class SplitImages:
                 f"the checkpoint was trained on other splits of {self.name} ({self.trained['split']}), so that it has "
                 "seen images of this test: give the config.yaml of its run"
             )
+        bare = np.flatnonzero((manifest.label == "") & (manifest.split != ""))
+        if self.trained is None and len(bare):
+            where = f"{len(bare)} of {len(manifest)} rows of {source.place}, first {source.line(int(bare[0]))}"
+            warnings.warn(f"no label in {where}: they are left out", stacklevel=2)
         return shuffle_labels(manifest, self.split_settings["seed"]) if self.shuffled else manifest
 
     @cached_property

@@ -19,7 +19,7 @@ _IMAGE = "image:"  # starts the group of an image whose patient is unknown
 
 
 def stratified_group_folds(
-    targets: Ints, groups: NDArray[np.str_], n_folds: int, seed: int, classes: Sequence[str] | None = None
+    targets: Ints, groups: NDArray[np.str_], n_folds: int, seed: int, classes: Sequence[str] = (), least: int = 2
 ) -> Ints:
     """Puts each group into one of n_folds folds of like size and like shares of each class.
 
@@ -29,6 +29,7 @@ def stratified_group_folds(
         n_folds: Number of folds, at least 2.
         seed: Other seeds give other folds.
         classes: Names for the error message.
+        least: Folds that there must be, for the error message.
 
     Returns:
         Fold of each row, 1 to n_folds, (N,).
@@ -43,10 +44,11 @@ def stratified_group_folds(
     for target, count in zip(*np.unique(owners[owners >= 0], return_counts=True), strict=True):
         if count < n_folds:
             name = str(classes[target] if classes else target)
-            unit = "images" if groups[targets == target][0].startswith(_IMAGE) else "patients"
+            unit = "image" if groups[targets == target][0].startswith(_IMAGE) else "patient"
+            unit += "s" if count > 1 else ""
+            to_do = f"set n_folds to at most {count}" if count >= least else f"find {least} at least"
             raise ValueError(
-                f"class {name!r} has {count} {unit}, too few for {n_folds} folds: "
-                f"set n_folds to at most {count}, or leave the class out"
+                f"class {name!r} has {count} {unit}, too few for {n_folds} folds: {to_do}, or leave the class out"
             )
     return _deal(targets, groups, np.full(n_folds, 1 / n_folds), seed) + 1
 
@@ -150,8 +152,8 @@ def _groups(manifest: Manifest) -> NDArray[np.str_]:
     patients = manifest.patient_id.astype(str)
     missing = patients == ""
     if missing.any():
-        rows = "" if missing.all() else f" in {missing.sum()} of {len(missing)} rows"
-        warnings.warn(f"no patient ids{rows}: each image is its own group", stacklevel=3)
+        rows = ": each image" if missing.all() else f" in {missing.sum()} of {len(missing)} rows: each of these images"
+        warnings.warn(f"no patient ids{rows} is its own group", stacklevel=3)
     return np.where(missing, np.char.add(_IMAGE, manifest.path.astype(str)), patients)
 
 
@@ -182,7 +184,7 @@ def _by_fold(manifest: Manifest, groups: NDArray[np.str_], fold: int, n_folds: i
     if fold not in names:
         raise ValueError(f"fold {fold} does not exist: the folds are {names[0]} to {names[-1]}")
     if numbers is None:
-        numbers = stratified_group_folds(manifest.targets[pool], groups[pool], n_folds, seed, manifest.classes)
+        numbers = stratified_group_folds(manifest.targets[pool], groups[pool], n_folds, seed, manifest.classes, least)
     following = names[(names.index(fold) + 1) % len(names)]
     val, test = (fold, None) if held_out else (following, fold)
     split = np.where(left_out, "", "test").astype("<U5")

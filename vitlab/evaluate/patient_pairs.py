@@ -33,10 +33,11 @@ class PatientPairs:
         """
         k = len(ranks)
         won, units = [], np.zeros((patients, 2, k))
+        q = ranks[0][1].shape[1] // k
         for c in range(k):
-            own, others = np.zeros((2, patients, ranks[0][1].shape[1] // k))
+            own, others = np.zeros((2, patients, q))
             for true, (rows, bins) in enumerate(ranks):
-                (own if true == c else others)[rows] += bins.reshape(len(rows), k, -1)[:, c]
+                (own if true == c else others)[rows] += bins[:, c * q : (c + 1) * q]
             units[:, 0, c], units[:, 1, c] = own.sum(1), others.sum(1)
             mine, theirs = (np.flatnonzero(units[:, side, c]) for side in (0, 1))
             below = others[theirs].cumsum(1) - others[theirs] / 2

@@ -3,7 +3,7 @@
 Shapes: N units (images, or patients' classes), P patients, K classes, R runs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -107,6 +107,22 @@ def per_patient(predictions: Predictions) -> Predictions:
     chosen = known.where(np.argsort(known.index, kind="stable")[first])
     columns = {name: getattr(chosen, name) for name in ("label", "index", "split", "path", "patient_id")}
     return Predictions(classes=known.classes, probs=split.probs[0], **columns)
+
+
+def shared_patients(scored: Mapping[str, Sequence[Scored]]) -> int | None:
+    """Return the most patients of a run's test who are in its train or val too; None where no patient is known.
+
+    Args:
+        scored: split -> the runs, in the same order.
+    """
+    most: int | None = None
+    for position, test in enumerate(scored.get("test", ())):
+        own = set(test.predictions.patient_id.tolist()) - {""}
+        for split in ("train", "val"):
+            others = set(scored[split][position].predictions.patient_id.tolist()) if split in scored else set()
+            if own and others - {""}:
+                most = max(most or 0, len(own & others))
+    return most
 
 
 def by_group(runs: Sequence[Scored], groups: ArrayLike) -> dict[str, list[Scored]]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from vitlab.evaluate import bootstrap
 from vitlab.evaluate.metrics import METRICS
-from vitlab.evaluate.predictions import SPLITS
+from vitlab.evaluate.predictions import SPLITS, Predictions
 from vitlab.report.rows import Row
 
 
@@ -44,12 +46,28 @@ def _of_rows(rows: Sequence[Row]) -> Iterable[str]:
     cut = [row.name for row in rows if row.by_image]
     if cut:
         yield f"split by image, so that slices of a patient may stand in training and in test: {', '.join(cut)}"
+    if leaking := [row for row in rows if row.shared and not row.by_image]:
+        most = max(row.shared or 0 for row in leaking)
+        yield (f"the split leaks: up to {most} patients of a run's test are in its train or val too, so that test says "
+               f"nothing of new patients: {', '.join(row.name for row in leaking)}")  # fmt: skip
+    for row in rows:
+        said = [_only_class(run.predictions) for run in row.scored.get("test", ())]
+        if same := [name for name in said if name]:
+            what = repr(same[0]) if len(set(same)) == 1 else "of one class"
+            of = f"in {len(same)} of {row.n} runs" if row.n > 1 else "in its run"
+            yield f"{row.name} calls every test image {what} {of}: it has learned no difference"
     if any(run.shuffle_labels for row in rows for run in row.runs):
         yield ("labels were shuffled in each split by itself: a score above chance says that test labels reach the "
                "training; copies and patients on two sides do not show here, but in an audit")  # fmt: skip
     devices = sorted({run.device for row in rows for run in row.runs if run.device})
     if len(devices) > 1:
         yield f"seconds were taken on different devices: {', '.join(devices)}"
+
+
+def _only_class(test: Predictions) -> str:
+    """Return the class that all images are said to be of, "" where there are several, or one alone is to be found."""
+    said = np.unique(test.probs.argmax(1))
+    return test.classes[said[0]] if len(said) == 1 and len(set(test.label.tolist())) > 1 else ""
 
 
 def _of_intervals(rows: Sequence[Row]) -> Iterable[str]:

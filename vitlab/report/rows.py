@@ -13,7 +13,7 @@ from vitlab.evaluate.bootstrap import Estimate, scores, summary
 from vitlab.evaluate.metrics import METRICS, RANGE
 from vitlab.evaluate.predictions import COLUMNS, SPLITS, Predictions, read_predictions
 from vitlab.evaluate.resampling import Resampling
-from vitlab.evaluate.scored import Level, Scored, splits_of
+from vitlab.evaluate.scored import Level, Scored, shared_patients, splits_of
 from vitlab.report.runs import Run
 
 PREDICTIONS = "predictions.csv"
@@ -104,6 +104,7 @@ class Row:
         scored: split -> the runs' predictions, in the order of `runs`; empty without predictions, and of test alone
             where not `EVERY` figure was wanted: what text is made of, and light enough to be handed on.
         test: level -> metric -> the estimate on test with its draws; empty without predictions.
+        shared: most patients of a run's test who are in its train or val too; None where no patient is known.
         without: why there are no intervals; "" where there are.
     """
 
@@ -117,6 +118,7 @@ class Row:
     gaps: Mapping[Level, Figures] = field(default_factory=dict)
     scored: Mapping[str, Sequence[Scored]] = field(default_factory=dict, repr=False)
     test: Mapping[Level, Mapping[str, Estimate]] = field(default_factory=dict, repr=False)
+    shared: int | None = None
     without: str = ""
 
     @property
@@ -198,6 +200,7 @@ def make_row(
         gaps={level: {split: _stats(some) for split, some in found[level][1].items()} for level in levels},
         scored=scored if wanted == EVERY else {split: own for split, own in scored.items() if split == "test"},
         test={level: found[level][0]["test"] for level in levels if "test" in found[level][0]},
+        shared=shared_patients(scored),
     )
 
 

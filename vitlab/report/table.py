@@ -137,7 +137,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         prog="vitlab compare",
         allow_abbrev=False,
         description="Put finished runs into one table: train, val and test figures, mean over seeds and folds with a "
-        "95 %% interval (hierarchical bootstrap over patients and runs), and a test of every two approaches. Runs are "
+        "95 % interval (hierarchical bootstrap over patients and runs), and a test of every two approaches. Runs are "
         "found by their results.json at any depth. Runs of different images or label fractions go into tables of "
         "their own; those that have not finished are named on stderr and left out.",
     )
@@ -172,6 +172,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     options.into = None if options.into is None else Path(options.into)
     options.report = None if options.report is None else Path(options.report)
     options.resamples = _resamples(options.resamples)
+    if options.out and options.out.suffix.lower() in (".html", ".htm"):
+        raise ValueError(f"--out {options.out} would be a table in text: write the page with --report {options.out}")
     if options.format is None:
         options.format = SUFFIXES.get(options.out.suffix.lower(), "terminal") if options.out else "terminal"
     if options.format not in FORMATS:

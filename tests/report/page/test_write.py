@@ -244,7 +244,7 @@ def test_a_leak_is_said(make_study, tmp_path, opened):
     out = tmp_path / "report.html"
     main([str(tmp_path / "logs"), "--resamples", "100", "--report", str(out), "--out", str(tmp_path / "t.md")])
     with opened(out.as_uri()) as page:
-        assert "patients in train and test\tnone" in page.locator("#protocol").inner_text()
+        assert "patients of test in train or val\tnone" in page.locator("#protocol").inner_text()
         assert "shuffled" not in page.locator("#protocol").inner_text()
     study.split = np.resize(["train", "val", "test", "test"], len(study.split))
     study.run("cnn", 1, extras=False, shuffle_labels=True)

@@ -118,7 +118,7 @@ def _protocol(found: Table) -> Iterable[tuple[str, str]]:
     yield "images", _counted({_pieces(record.get("images")): 0 for record in records})
     yield "splits", _counted({_pieces(record.get("split"), without=("fold",)): 0 for record in records})
     runs = [run for row in found.rows for run in row.runs]
-    yield "patients in train and test", _shared_patients(found)
+    yield "patients of test in train or val", _shared_patients(found)
     yield "labels", "shuffled: every score should be chance" if any(r.get("shuffle_labels") for r in records) else ""
     yield "seeds", ", ".join(map(str, sorted({run.seed for run in runs})))
     yield "folds", ", ".join(map(str, sorted({run.fold for run in runs if run.fold is not None})))
@@ -129,16 +129,11 @@ def _protocol(found: Table) -> Iterable[tuple[str, str]]:
 
 
 def _shared_patients(found: Table) -> str:
-    """Say how many patients of test are in train too, as predictions.csv has them: the one leak that is seen there."""
-    most, known = 0, False
-    for row in found.rows:
-        for train, test in zip(row.scored.get("train", ()), row.scored.get("test", ()), strict=False):
-            patients = [set(run.predictions.patient_id.tolist()) - {""} for run in (train, test)]
-            known |= all(patients)
-            most = max(most, len(patients[0] & patients[1]))
+    """Say how many patients of test are on another side too, as predictions.csv has them: a leak that is seen there."""
+    known = [row.shared for row in found.rows if row.shared is not None]
     if not known:
         return "not known: no patient ids"
-    return f"up to {most} in a run: this split leaks" if most else "none"
+    return f"up to {max(known)} in a run: this split leaks" if max(known) else "none"
 
 
 def _versions(found: Table) -> Iterable[tuple[str, str]]:
