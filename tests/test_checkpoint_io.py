@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.killed_fits import differences
 from tests.test_chain import POWER_CUT, TINY_CNN, data_flags
@@ -80,3 +81,14 @@ def test_a_run_goes_on_in_a_folder_that_was_moved(image_folder, tmp_path, monkey
         (root / run / "results.json").unlink()
         root.resolve().rename(tmp_path / "old")
     assert not [str(warning.message) for warning in recwarn if "dirpath" in str(warning.message)]
+
+
+def test_the_best_of_the_run_is_tested_whatever_else_keeps_checkpoints(image_folder, tmp_path):
+    folder = tmp_path / "worst"
+    more = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.dirpath={folder}",
+            "--trainer.callbacks.monitor=step", "--trainer.callbacks.mode=min"]  # fmt: skip
+    best, _ = fit(image_folder, tmp_path, *more, "--model.optim.lr=0.01", "--trainer.max_epochs=4")
+    (first,) = folder.iterdir()
+    assert content(first)["epoch"] == 0 < content(best)["epoch"]
+    state, written = content(best)["state_dict"], load_file(best.parents[1] / "backbone.safetensors")
+    assert all(torch.equal(state[f"backbone.{name}"], value) for name, value in written.items())

@@ -237,11 +237,11 @@ class VitlabCLI(LightningCLI):
         if trainer.fast_dev_run:
             return
         probe = next(callback for callback in trainer.callbacks if isinstance(callback, OnlineProbe))
+        best = self.config_init[self.verb].checkpoint.best_model_path  # of the run's own, whatever else keeps some
         if not self.model.pretraining:
-            best = max(trainer.checkpoint_callbacks, key=lambda kept: kept.monitor is not None).best_model_path
             trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best, return_predictions=False)
         if trainer.is_global_zero:
-            model = whole(trainer, self.model, model_class_of(self.config[self.verb].model.class_path))
+            model = whole(trainer, self.model, model_class_of(self.config[self.verb].model.class_path), best)
             results = self.results.finish(trainer, model, self.cost.totals, probe.scores)
             log_final(trainer, results)
             print(summary(results, self.folder), flush=True)
