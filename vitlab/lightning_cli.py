@@ -46,7 +46,7 @@ from vitlab.run_folder import (
     study_of,
     summary,
 )  # fmt: skip
-from vitlab.stops import FiniteWeights, Stage, in_one_line, memory_in_one_line
+from vitlab.stops import FiniteWeights, LastStep, Stage, in_one_line, memory_in_one_line
 
 # Warnings of the libraries that no user can act on.
 UNHELPFUL = (
@@ -156,6 +156,8 @@ class VitlabCLI(LightningCLI):
             config.checkpoint.dirpath = str(self.folder / "checkpoints")
             if model_class.pretraining:  # nothing to select by: labels stay out of pretraining
                 config.checkpoint.monitor, config.checkpoint.filename = None, "last"
+            elif trainer.check_val_every_n_epoch is None or trainer.val_check_interval not in (None, 1.0):
+                config.checkpoint.save_on_train_epoch_end = False  # steps later: keep the weights that were validated
         if trainer.precision is None:
             trainer.precision = fastest_precision(trainer.accelerator)
 
@@ -184,7 +186,8 @@ class VitlabCLI(LightningCLI):
         self.cost, self.stage = CostMonitor(), Stage()
         extra: list[Callback] = [self.stage, self.results, *extra_outputs(self.verb, config, self.folder)]
         if fit:
-            extra += [self.cost, EpochRow(), MovedFolder(), FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
+            last = self.folder / "checkpoints" / "last.ckpt"
+            extra += [self.cost, EpochRow(), MovedFolder(), FiniteWeights(last), LastStep()]
             if kwargs.get("logger", settings.get("logger")):
                 extra.append(LearningRateMonitor("epoch"))
         on_terminal = sys.stderr.isatty()
