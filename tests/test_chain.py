@@ -135,11 +135,11 @@ def test_test_and_validate_read_a_checkpoint_and_leave_the_run_alone(runs, image
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("recipe", ["cnn", "mae_pretrain"])
-def test_a_resumed_run_equals_an_unbroken_one(tmp_path, image_folder, recipe, monkeypatch):
+@pytest.mark.parametrize(("recipe", "workers"), [("cnn", 0), ("mae_pretrain", 0), ("cnn", 1)])
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, image_folder, recipe, workers, monkeypatch):
     (tmp_path / "power.py").write_text(POWER_CUT)
     monkeypatch.syspath_prepend(tmp_path)
-    tiny = TINY_CNN if recipe == "cnn" else [*TINY_VIT, *TINY_DECODER]
+    tiny = [f"--data.num_workers={workers}", *(TINY_CNN if recipe == "cnn" else [*TINY_VIT, *TINY_DECODER])]
     name = {"cnn": "cnn", "mae_pretrain": "mae"}[recipe]
     whole = fit(tmp_path / "whole", recipe, image_folder, *tiny, "--trainer.max_epochs=4") / name / "seed0"
     parts = tmp_path / "parts"

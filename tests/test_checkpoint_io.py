@@ -1,10 +1,12 @@
 """The two checkpoints of a run: one file with two names where the last epoch is the best one."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.killed_fits import differences
 from tests.test_chain import POWER_CUT, TINY_CNN, data_flags
@@ -80,3 +82,37 @@ def test_a_run_goes_on_in_a_folder_that_was_moved(image_folder, tmp_path, monkey
         (root / run / "results.json").unlink()
         root.resolve().rename(tmp_path / "old")
     assert not [str(warning.message) for warning in recwarn if "dirpath" in str(warning.message)]
+
+
+def test_the_best_of_the_run_is_tested_whatever_else_keeps_checkpoints(image_folder, tmp_path):
+    folder = tmp_path / "worst"
+    more = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.dirpath={folder}",
+            "--trainer.callbacks.monitor=step", "--trainer.callbacks.mode=min"]  # fmt: skip
+    best, _ = fit(image_folder, tmp_path, *more, "--model.optim.lr=0.01", "--trainer.max_epochs=4")
+    (first,) = folder.iterdir()
+    assert content(first)["epoch"] == 0 < content(best)["epoch"]
+    state, written = content(best)["state_dict"], load_file(best.parents[1] / "backbone.safetensors")
+    assert all(torch.equal(state[f"backbone.{name}"], value) for name, value in written.items())
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps"),
+    [(["--trainer.val_check_interval=0.6"], [3, 8, 13]), (["--trainer.max_epochs=-1", "--trainer.max_steps=3"], [3]),
+     (["--trainer.max_epochs=-1", "--trainer.max_steps=8"], [5, 8]),
+     (["--trainer.val_check_interval=7", "--trainer.check_val_every_n_epoch=null"], [7, 14])],
+)  # fmt: skip
+def test_best_holds_the_weights_that_were_validated(flags, steps, image_folder, tmp_path):
+    """Of five steps an epoch: validation within it, and a run that ends within it."""
+    every = ["--checkpoint.save_top_k=-1", "--checkpoint.filename={step}", "--checkpoint.monitor=val/loss",
+             "--checkpoint.mode=min", "--trainer.max_epochs=3", "--trainer.precision=32-true"]  # fmt: skip
+    assert main([
+        "fit", "--config", "configs/cnn.yaml", *data_flags(image_folder), *TINY_CNN, f"--run.root={tmp_path}",
+        "--trainer.accelerator=cpu", *every, *flags,
+    ]) == 0  # fmt: skip
+    folder = tmp_path / "discs" / "cnn" / "seed0"
+    assert sorted(path.name for path in folder.glob("checkpoints/step*")) == sorted(f"step={n}.ckpt" for n in steps)
+    callbacks = content(folder / "checkpoints" / "last.ckpt")["callbacks"]
+    (kept,) = (state for state in callbacks.values() if "best_k_models" in state and state["monitor"] == "val/loss")
+    results = json.loads((folder / "results.json").read_text())
+    assert results["metrics"]["val"]["loss"] == pytest.approx(float(kept["best_model_score"]), abs=1e-6)
+    assert float(kept["best_model_score"]) == min(map(float, kept["best_k_models"].values()))

@@ -101,7 +101,7 @@ def test_the_model_sees_the_same_batches_wherever_the_images_are(views, image_fo
         loader = trainer.train_dataloader
         kept[name], places[name] = model.kept, (type(loader).__name__, type(loader.dataset).__name__)
     assert places == {
-        "resident": ("DataLoader", "ResidentImages"), "copied": ("CopyAhead", "CachedImages"),
+        "resident": ("BatchLoader", "ResidentImages"), "copied": ("CopyAhead", "CachedImages"),
         "workers": ("CopyAhead", "CachedImages"),
     }  # fmt: skip
     assert len(kept["resident"]) == 2 * 5  # epochs of batches

@@ -99,18 +99,18 @@ def prepare(trainer: Trainer, module: BaseModule) -> None:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
 
-def whole(trainer: Any, module: BaseModule, kind: type[BaseModule]) -> BaseModule:
+def whole(trainer: Any, module: BaseModule, kind: type[BaseModule], checkpoint: str) -> BaseModule:
     """Return a model with all of its weights in this process, for the files that a run leaves.
 
     Args:
-        trainer: After its last loop; a sharded model is read back from the checkpoint that it ends with.
+        trainer: After its last loop.
         module: The model, as trained.
         kind: Its class, without what sharding mixes into it.
+        checkpoint: What the run ends with; a sharded model is read back from it.
     """
     if not isinstance(trainer.strategy, ModelParallelStrategy):
         return module
-    last = trainer.checkpoint_callback.best_model_path  # of a pretraining, which selects nothing
-    state = read_checkpoint(Path(last if module.pretraining else trainer.ckpt_path))
+    state = read_checkpoint(Path(checkpoint))
     settings = {name: value for name, value in state["hyper_parameters"].items() if not name.startswith("_")}
     if "weights" in settings:
         settings |= {"weights": None, "pretrained": False}  # the checkpoint has them

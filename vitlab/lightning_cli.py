@@ -46,7 +46,7 @@ from vitlab.run_folder import (
     study_of,
     summary,
 )  # fmt: skip
-from vitlab.stops import FiniteWeights, Stage, in_one_line, memory_in_one_line
+from vitlab.stops import FiniteWeights, LastStep, Stage, in_one_line, memory_in_one_line
 
 # Warnings of the libraries that no user can act on.
 UNHELPFUL = (
@@ -156,6 +156,8 @@ class VitlabCLI(LightningCLI):
             config.checkpoint.dirpath = str(self.folder / "checkpoints")
             if model_class.pretraining:  # nothing to select by: labels stay out of pretraining
                 config.checkpoint.monitor, config.checkpoint.filename = None, "last"
+            elif trainer.check_val_every_n_epoch is None or trainer.val_check_interval not in (None, 1.0):
+                config.checkpoint.save_on_train_epoch_end = False  # steps later: keep the weights that were validated
         if trainer.precision is None:
             trainer.precision = fastest_precision(trainer.accelerator)
 
@@ -184,7 +186,8 @@ class VitlabCLI(LightningCLI):
         self.cost, self.stage = CostMonitor(), Stage()
         extra: list[Callback] = [self.stage, self.results, *extra_outputs(self.verb, config, self.folder)]
         if fit:
-            extra += [self.cost, EpochRow(), MovedFolder(), FiniteWeights(self.folder / "checkpoints" / "last.ckpt")]
+            last = self.folder / "checkpoints" / "last.ckpt"
+            extra += [self.cost, EpochRow(), MovedFolder(), FiniteWeights(last), LastStep()]
             if kwargs.get("logger", settings.get("logger")):
                 extra.append(LearningRateMonitor("epoch"))
         on_terminal = sys.stderr.isatty()
@@ -237,11 +240,11 @@ class VitlabCLI(LightningCLI):
         if trainer.fast_dev_run:
             return
         probe = next(callback for callback in trainer.callbacks if isinstance(callback, OnlineProbe))
+        best = self.config_init[self.verb].checkpoint.best_model_path  # of the run's own, whatever else keeps some
         if not self.model.pretraining:
-            best = max(trainer.checkpoint_callbacks, key=lambda kept: kept.monitor is not None).best_model_path
             trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best, return_predictions=False)
         if trainer.is_global_zero:
-            model = whole(trainer, self.model, model_class_of(self.config[self.verb].model.class_path))
+            model = whole(trainer, self.model, model_class_of(self.config[self.verb].model.class_path), best)
             results = self.results.finish(trainer, model, self.cost.totals, probe.scores)
             log_final(trainer, results)
             print(summary(results, self.folder), flush=True)

@@ -1,9 +1,13 @@
-"""What stops a run in the middle: weights that are no numbers, too little memory, a full disk; each in one line."""
+"""What stops a run in the middle: weights that are no numbers, too little memory, a full disk; each in one line.
+
+And how one ends that ends by steps.
+"""
 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -48,6 +52,21 @@ class FiniteWeights(Callback):
             f"weights: the run was stopped, {kept}; lower --model.optim.lr, or set --trainer.gradient_clip_val=1 or "
             "--trainer.precision=32-true"
         )
+
+
+class LastStep(Callback):
+    """Lets a run that ends by `max_steps` within an epoch validate its last weights, as one that stops early does.
+
+    Lightning would end it without: the weights at the end of the schedule could not be the best ones, and a run shorter
+    than an epoch had none to test.
+    """
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop behind the last step."""
+        if 0 <= trainer.max_steps <= trainer.global_step:  # -1 is no end
+            trainer.should_stop = True
 
 
 class Stage(Callback):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vitlab.data import shuffle
 from vitlab.data.cache import ImageCache
@@ -110,6 +110,18 @@ class BatchSampler(Sampler[np.ndarray]):
             size = self.batch_size if len(block) == step else -(-len(block) // self.world_size)
             block = np.pad(block, (0, size * self.world_size - len(block)), constant_values=-1)
             yield block[self.rank * size : (self.rank + 1) * size]
+
+
+class BatchLoader(DataLoader[Batch]):
+    """torch's loader, which begins when the first batch is asked for, also where it has processes of its own.
+
+    Lightning makes the iterator before it has read from the checkpoint where a resumed run is: processes that begin at
+    once would load the first epoch's order.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """Yield the sampler's batches."""
+        yield from super().__iter__()
 
 
 def mean_and_std(images: CachedPixels, rows: np.ndarray) -> tuple[list[float], list[float]]:

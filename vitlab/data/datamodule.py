@@ -15,7 +15,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from vitlab.data.augment import Augment
-from vitlab.data.batches import Batch, BatchSampler, CachedImages, Normalise, mean_and_std
+from vitlab.data.batches import Batch, BatchLoader, BatchSampler, CachedImages, Normalise, mean_and_std
 from vitlab.data.cache import ImageCache, build_cache
 from vitlab.data.copy_ahead import CopyAhead
 from vitlab.data.manifest import SPLITS, Manifest
@@ -224,7 +224,7 @@ class ImageDataModule(LightningDataModule):
         )
         copied = images is None and device.type == "cuda"
         workers = self.num_workers if self.num_workers is not None else 2 * copied
-        loader: DataLoader[Batch] = DataLoader(
+        loader = BatchLoader(
             dataset, batch_size=None, sampler=sampler, num_workers=workers, pin_memory=copied,
             persistent_workers=workers > 0,
         )  # fmt: skip
