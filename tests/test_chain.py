@@ -135,6 +135,14 @@ def test_test_and_validate_read_a_checkpoint_and_leave_the_run_alone(runs, image
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_step_of_fewer_images_than_a_batch_is_recorded_as_that(tmp_path, image_folder):
+    linear = ["--model.optim.lr_scaling=linear", "--model.optim.base_batch_size=80", "--model.optim.lr=0.002"]
+    few = ["--data.batch_size=128", "--trainer.accumulate_grad_batches=4", "--trainer.max_epochs=1"]
+    run = fit(tmp_path, "cnn", image_folder, *TINY_CNN, *few, *linear) / "cnn" / "seed0"
+    results = json.loads((run / "results.json").read_text())
+    assert (results["global_batch"], results["peak_lr"]) == (40, pytest.approx(0.001))
+
+
 @pytest.mark.parametrize(("recipe", "workers"), [("cnn", 0), ("mae_pretrain", 0), ("cnn", 1)])
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path, image_folder, recipe, workers, monkeypatch):
     (tmp_path / "power.py").write_text(POWER_CUT)

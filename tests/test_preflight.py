@@ -35,6 +35,10 @@ def test_a_run_that_trains_or_selects_nothing_is_refused(setting, image_folder, 
         (["--model.optim.betas=[2,2]"], "model.optim.betas is (2.0, 2.0); give a number in [0, 1) for each"),
         (["--config=configs/simclr_pretrain.yaml", "--data.batch_size=1"], "set --data.batch_size to at least 2"),
         (["--config"], "--config needs a value"),
+        (["--trainer.precision=bf16-true"], "give one of 32-true, bf16-mixed, 16-mixed"),
+        (["--trainer.precision=64"], "trainer.precision=64 would hold"),
+        (["--trainer.overfit_batches=2"], "trainer.overfit_batches is not taken: learn a few images by heart"),
+        (["--trainer.use_distributed_sampler=true"], "the data deal the images to the devices"),
     ],
 )
 def test_a_number_that_ends_a_run_late_is_refused_before_it(flags, expected, image_folder, tmp_path, capsys):

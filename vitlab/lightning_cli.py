@@ -156,7 +156,7 @@ class VitlabCLI(LightningCLI):
             config.checkpoint.dirpath = str(self.folder / "checkpoints")
             if model_class.pretraining:  # nothing to select by: labels stay out of pretraining
                 config.checkpoint.monitor, config.checkpoint.filename = None, "last"
-            elif trainer.check_val_every_n_epoch is None or trainer.val_check_interval not in (None, 1.0):
+            elif trainer.check_val_every_n_epoch is None or repr(trainer.val_check_interval) not in ("None", "1.0"):
                 config.checkpoint.save_on_train_epoch_end = False  # steps later: keep the weights that were validated
         if trainer.precision is None:
             trainer.precision = fastest_precision(trainer.accelerator)

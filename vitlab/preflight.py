@@ -18,6 +18,7 @@ _LEAST = {
     "data.num_workers": 0, "probe.every_n_epochs": 0, "probe.max_images": 1, "reconstructions.every_n_epochs": 0,
     "reconstructions.images": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1,
 }  # fmt: skip
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 
 
 def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> None:
@@ -38,6 +39,7 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
         raise ValueError(f"model.{linked[0]} is not yours to set: the data tell the model")
     refuse_null("model", model_class, own)
     check_strategy(config)
+    _check_trainer(trainer)
     if verb == "fit" and views != config.data.views:
         raise ValueError(f"{name} trains on {views} views of an image: set --data.views={views}")
     if verb == "fit":
@@ -64,6 +66,21 @@ def check_settings(verb: str, config: Any, model_class: type[BaseModule]) -> Non
             "trainer.enable_checkpointing=false leaves nothing to test: the best checkpoint of a run is; leave it "
             "out, or try things with --trainer.fast_dev_run=true"
         )
+
+
+def _check_trainer(trainer: Any) -> None:
+    """Find settings of Lightning's that the images and their order are not made for."""
+    if trainer.precision is not None and str(trainer.precision) not in _PRECISIONS:
+        raise ValueError(
+            f"trainer.precision={trainer.precision} would hold images and weights in it: give one of "
+            f"{', '.join(_PRECISIONS[:3])}"
+        )
+    if trainer.overfit_batches:
+        raise ValueError(
+            "trainer.overfit_batches is not taken: learn a few images by heart with --data.label_fraction=0.05"
+        )
+    if trainer.use_distributed_sampler:
+        raise ValueError("trainer.use_distributed_sampler is false: the data deal the images to the devices")
 
 
 def _check_loggers(named: Any) -> None:

@@ -1,11 +1,12 @@
 import copy
+import warnings
 from types import SimpleNamespace
 
 import jsonargparse
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -206,6 +207,21 @@ def test_evaluation_counts_every_image_once(sizes):
     assert found["test/accuracy"] == pytest.approx(accuracy_score(truth, predicted))
     assert found["test/balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted))
     assert found["test/loss"] == pytest.approx(F.cross_entropy(logits, batch.targets).item(), rel=1e-5)
+
+
+def test_a_class_that_the_split_lacks_does_not_count_as_missed():
+    model, batch = build("cnn").eval(), make_batch(12, seed=3)
+    with torch.no_grad():
+        predicted = model(batch.images).argmax(1)
+    other = next(c for c in range(3) if c != predicted[0])
+    targets = torch.full_like(batch.targets, int(other))
+    targets[1:8] = predicted[1:8].where(predicted[1:8] != predicted[0], other)  # what is said of the first is of none
+    (found,) = trainer().test(model, datamodule=Data([], test=[batch._replace(targets=targets)]), verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn says the same
+        expected = balanced_accuracy_score(targets.numpy(), predicted.numpy())
+    assert found["test/balanced_accuracy"] == pytest.approx(expected)
+    assert expected > recall_score(targets.numpy(), predicted.numpy(), average="macro", zero_division=0)
 
 
 def test_prediction_carries_the_row_of_each_image():

@@ -185,6 +185,9 @@ def test_schedule_with_max_steps_and_accumulated_batches():
         assert seen == pytest.approx(wanted)
     seen = fit(Regression(warmup_epochs=1), max_epochs=4, accumulate_grad_batches=2)
     assert seen[1::2] == pytest.approx([warmup_cosine(step, warmup=3, total=12, floor=0) for step in range(1, 13)])
+    seen = fit(Regression(warmup_epochs=2), max_epochs=6, accumulate_grad_batches=4)  # four batches and two, an epoch
+    steps = [seen[6 * epoch + last] for epoch in range(6) for last in (3, 5)]
+    assert steps == pytest.approx([warmup_cosine(step, warmup=4, total=12, floor=0) for step in range(1, 13)])
 
 
 def test_a_run_without_end_is_refused():

@@ -157,7 +157,9 @@ class BaseModule(LightningModule):
             trainer.fit_loop.setup_data()
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(data, "batch_size", self.optim.base_batch_size)
-        global_batch = batch * trainer.world_size * trainer.accumulate_grad_batches
+        at_once = batch * trainer.world_size
+        at_once = min(at_once, sum(getattr(data, "class_counts", [at_once])))  # fewer images than a batch are one
+        global_batch = at_once * int(min(trainer.accumulate_grad_batches, trainer.num_training_batches))
         self.step_facts = {"global_batch": global_batch, "peak_lr": self.optim.scaled_lr(global_batch)}
         if trainer.world_size > 1:
             rank_zero_warn(self.optim.batch_words(batch, global_batch))
@@ -166,6 +168,6 @@ class BaseModule(LightningModule):
             self.backbone,
             self.optim,
             total_steps=int(total),
-            steps_per_epoch=trainer.num_training_batches / trainer.accumulate_grad_batches,
+            steps_per_epoch=math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches),
             global_batch=global_batch,
         )

@@ -10,12 +10,30 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassStatScores
 from torchvision.transforms import v2
 
 from vitlab.models.backbones import create_backbone, feature_dim
 from vitlab.models.base import BaseModule, Batch
 from vitlab.models.optim import OptimConfig
+
+
+class BalancedAccuracy(MulticlassStatScores):
+    """Mean recall of the classes that are there, as scikit-learn's and that of results.json.
+
+    torchmetrics' macro average takes a class that is predicted and not there for one of recall 0: the best epoch would
+    be chosen by another figure than is reported.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        # arguments are not validated: the check waits for the device in every batch
+        super().__init__(num_classes, average=None, validate_args=False)
+
+    def compute(self) -> Tensor:
+        """Return the mean, 0 without images."""
+        hits, images = super().compute()[:, [0, -1]].T
+        mean: Tensor = (hits / images.clamp_min(1)).sum() / (images > 0).sum().clamp_min(1)
+        return mean
 
 
 class _Classifier(BaseModule):
@@ -69,10 +87,8 @@ class _Classifier(BaseModule):
         self.mixers += [v2.CutMix(alpha=cutmix, num_classes=num_classes)] if cutmix else []
         # Metrics.
         for stage in ("val", "test"):
-            for average, name in (("micro", "accuracy"), ("macro", "balanced_accuracy")):
-                # arguments are not validated: the check waits for the device in every batch
-                metric = MulticlassAccuracy(num_classes, average=average, validate_args=False)  # type: ignore[arg-type]
-                setattr(self, f"{stage}_{name}", metric)
+            setattr(self, f"{stage}_accuracy", MulticlassAccuracy(num_classes, average="micro", validate_args=False))
+            setattr(self, f"{stage}_balanced_accuracy", BalancedAccuracy(num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return float32 logits (B, K) of images (B, C, H, W)."""
