@@ -76,7 +76,7 @@ def folder_of(checkpoint: Path, own: Path, data: Any) -> Path | None:
         with a warning, where that has the results of another checkpoint or of other images.
     """
     of = {"manifest_sha256": data.source_manifest.sha256, "test": data.split_images.split_sha256["test"]}
-    run = checkpoint.absolute().parents[1]
+    run = checkpoint.absolute().parent.parent
     results = read_results(run) if checkpoint.name == "best.ckpt" else None
     if results is not None and of == {
         "manifest_sha256": results["manifest_sha256"], "test": results["split_sha256"]["test"],

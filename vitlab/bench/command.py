@@ -11,7 +11,7 @@ from typing import Any, Literal
 from vitlab.atomic import check_writable
 from vitlab.bench.output import markdown, read
 from vitlab.bench.rows import chosen, planned, training_size
-from vitlab.cores import cores
+from vitlab.cores import cores, stated_threads
 from vitlab.mistakes import one_line_parser
 from vitlab.report.insert import check_marks, insert
 
@@ -36,7 +36,7 @@ def main(args: list[str]) -> int:
         _tell(read(settings.findings), settings)
         return 0
     # Before torch is imported: its threads are counted once.
-    os.environ["OMP_NUM_THREADS"] = str(settings.threads or os.environ.get("OMP_NUM_THREADS") or cores())
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads or stated_threads() or cores())
     import torch
 
     from vitlab.bench.output import write

@@ -62,7 +62,7 @@ def main(args: list[str]) -> int:
     _check_out(out, settings)
     model, config = _model_of(settings.ckpt_path)
     source = Files(settings.images, **as_trained(config["data"]["source"]))
-    folder = settings.ckpt_path.absolute().parents[1]
+    folder = settings.ckpt_path.absolute().parent.parent
     with tempfile.TemporaryDirectory(prefix="vitlab-predict-") as kept:  # images of patients stay in no cache
         facts = {name: config["data"][name] for name in ("image_size", "channels", "fit") if name in config["data"]}
         data = ImageDataModule(source, **facts, on_error="skip", cache_dir=kept, checkpoint=str(settings.ckpt_path))
@@ -138,7 +138,7 @@ def _replace_pictures(out: Path, fresh: Iterable[Path]) -> None:
 def _model_of(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
     """Return a run's classifier and its configuration."""
     read_checkpoint(checkpoint)
-    file = checkpoint.absolute().parents[1] / "config.yaml"
+    file = checkpoint.absolute().parent.parent / "config.yaml"
     try:
         config = parse(file.read_text(encoding="utf-8"))
         model = load_model(config, checkpoint)

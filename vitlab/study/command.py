@@ -1,7 +1,6 @@
 """`python -m vitlab study`: a study file in, all its runs, their table and their report out."""
 
 import argparse
-import os
 import queue
 import signal
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vitlab.atomic import write_text
-from vitlab.cores import cores
+from vitlab.cores import cores, stated_threads
 from vitlab.report.table import LineParser, positive
 from vitlab.report.table import main as compare
 from vitlab.shipped import find_config
@@ -154,8 +153,7 @@ def _workers(options: argparse.Namespace, jobs: Sequence[Job]) -> tuple[list[str
     wide = max(1, sum(job.last for job in jobs))
     count = options.workers or (len(on_gpu) * each if on_gpu else min(cores(), wide))
     devices = [on_gpu[number % len(on_gpu)] if on_gpu else None for number in range(count)]
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    return devices, int(stated) if stated.isdigit() else max(1, cores() // count)
+    return devices, stated_threads() or max(1, cores() // count)
 
 
 def _say_what_changed(jobs: Sequence[Job], folder: Path) -> None:
