@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from queue import Queue
 
 import pytest
@@ -57,6 +58,23 @@ def test_whatever_else_happens_fails_the_runs_that_wait(queue, capsys, monkeypat
     assert "cnn seed0 failed: its SLURM job was lost sight of: ZeroDivisionError(" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("root", ["runs", "./runs", "{here}/runs"])
+def test_a_run_in_the_queue_is_found_however_the_root_is_written(tmp_path, monkeypatch, root):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slurm.SlurmLauncher, "_try_out", lambda self: None)
+    monkeypatch.setattr(slurm.SlurmLauncher, "_states", lambda self: {"7": "RUNNING"})
+    settings = {"threads": 1, "gpus": 0, "minutes": 1, "partition": None, "setup": [], "options": {}, "parallel": 1}
+    earlier = slurm.SlurmLauncher("tiny", Path("runs/tiny"), **settings)
+    order = {"key": "0" * 8, "measure": []}
+    ticket = slurm.Ticket.write(earlier.folder, {**order, "folder": "runs/tiny/cnn/seed0"})
+    ticket.submitted("7")
+    root = root.format(here=tmp_path)
+    launcher = slurm.SlurmLauncher("tiny", Path(root) / "tiny", **settings)
+    assert launcher._in_queue({**order, "folder": f"{root}/tiny/vit/seed0"}) is None
+    assert launcher._in_queue({**order, "folder": f"{root}/tiny/cnn/lr=1/seed0"}) is None
+    assert launcher._in_queue({**order, "folder": f"{root}/tiny/cnn/seed0"}) == ticket
+
+
 def test_more_runs_than_an_array_may_have_are_several_arrays(tmp_path, monkeypatch):
     submitted, events = [], Queue()
 
@@ -72,7 +90,7 @@ def test_more_runs_than_an_array_may_have_are_several_arrays(tmp_path, monkeypat
                                    parallel=1002)  # fmt: skip
     monkeypatch.setattr(launcher, "_in_queue", lambda order: None)
     for number in range(1002):
-        order = {"key": f"{number:08d}", "folder": str(number), "measure": []}
+        order = {"key": f"{number:08d}", "folder": str(tmp_path / str(number)), "measure": []}
         launcher.order(slurm.SlurmWorker(launcher, events, None), order)
     launcher._take_orders()
     assert submitted == [1000, 2] and events.empty()

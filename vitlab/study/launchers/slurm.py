@@ -161,7 +161,7 @@ class SlurmLauncher:
         """Return the ticket by which a run is in the queue already, and end jobs of other settings for its folder."""
         for ticket in Ticket.all(self.folder):
             known = ticket.order
-            if known is None or known["folder"] != order["folder"] or ticket.answer or ticket in self._waiting:
+            if known is None or not self._same_run(known, order) or ticket.answer or ticket in self._waiting:
                 continue
             job = ticket.job
             if job and (known["key"], known["measure"]) == (order["key"], order["measure"]):
@@ -172,6 +172,11 @@ class SlurmLauncher:
                 _call("scancel", job)
             ticket.withdraw()
         return None
+
+    def _same_run(self, known: dict[str, Any], order: dict[str, Any]) -> bool:
+        """Say whether two orders are of one run, in whatever way the study's --root was written."""
+        own = Path(os.path.abspath(order["folder"])).relative_to(self.folder.parent).parts
+        return Path(known["folder"]).parts[-len(own) - 1 :] == (self.folder.parent.name, *own)
 
     def _submit(self, tickets: Sequence[Ticket]) -> list[str]:
         """Submit jobs, as one array where there are several, and return their ids."""
