@@ -48,3 +48,11 @@ def test_a_worker_that_inherits_nothing_asks_for_huge_pages_itself(tmp_path, out
     command = [sys.executable, "-m", "vitlab.study"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == found, done.stderr
+
+
+def test_workers_that_cannot_start_end_the_study_in_one_line(study, capsys, monkeypatch):
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda _, **settings: subprocess.Popen(["false"], **settings))
+    assert study.run() == 2
+    said = "the worker that checks settings ends before it begins: mend what it says above"
+    assert capsys.readouterr().err.strip().splitlines()[-1] == f"vitlab study: {said}"
+    assert not list(study.root.rglob("results.json"))

@@ -49,7 +49,7 @@ class Checker:
             if event["event"] == "checked":
                 return event
             self.worker = None  # killed from outside, or it could not start: then again
-        raise RuntimeError("the worker that checks settings ends before it begins: what it says stands above")
+        raise ValueError("the worker that checks settings ends before it begins: mend what it says above")
 
 
 def check(jobs: Sequence[Job], folder: Path, checker: Checker, *, adopt: bool) -> None:

@@ -197,7 +197,7 @@ class Runner:
         if worker not in self.ready:
             self.failed_starts += 1
             if self.failed_starts > _DEATHS:
-                raise RuntimeError("the workers of the study end before they begin: what they say stands above")
+                raise ValueError("the workers of the study end before they begin: mend what they say above")
         self.ready.discard(worker)
         if progress is None:
             return
