@@ -99,6 +99,16 @@ def test_a_resumed_epoch_goes_on_where_it_stopped():
     assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in whole[4:]]
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_ranks_share_fewer_images_than_a_batch(world_size):
+    whole = next(iter(BatchSampler(20, 64, seed=0)))
+    ranks = [list(BatchSampler(20, 32, seed=0, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    assert [len(batches) for batches in ranks] == [1] * world_size
+    seen = np.concatenate([batch for (batch,) in ranks])
+    np.testing.assert_array_equal(seen, whole[: 20 // world_size * world_size])
+    assert len({len(batch) for (batch,) in ranks}) == 1
+
+
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_share_the_batch_of_one_process(world_size):
     one = list(BatchSampler(100, 6 * world_size, seed=0))

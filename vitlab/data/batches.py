@@ -74,7 +74,8 @@ class BatchSampler(Sampler[np.ndarray]):
         batch_size: Rows a batch and rank.
         rank: This process.
         world_size: Number of processes.
-        seed: None keeps the order and drops nothing; an int shuffles and drops the last incomplete batch.
+        seed: None keeps the order and drops nothing; an int shuffles and drops the last incomplete batch. Of fewer rows
+            than a global batch each rank takes as many.
         progress: Called at the start of an epoch, returns (epoch, batches already seen in it), so that a resumed run
             goes on where it stopped.
         image_bytes: Size of an image in the cache; `vitlab.data.shuffle` says what many large ones change.
@@ -107,6 +108,8 @@ class BatchSampler(Sampler[np.ndarray]):
             order = shuffle.shuffled(self.n, self.image_bytes, np.random.default_rng((self.seed, epoch)))
         for start in range(done % len(self) * step, len(self) * step, step):
             block = order[start : start + step]
+            if self.seed is not None and len(block) < step:  # a repeat would be learned from twice
+                block = block[: len(block) // self.world_size * self.world_size]
             size = self.batch_size if len(block) == step else -(-len(block) // self.world_size)
             block = np.pad(block, (0, size * self.world_size - len(block)), constant_values=-1)
             yield block[self.rank * size : (self.rank + 1) * size]

@@ -158,7 +158,8 @@ class BaseModule(LightningModule):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(data, "batch_size", self.optim.base_batch_size)
         at_once = batch * trainer.world_size
-        at_once = min(at_once, sum(getattr(data, "class_counts", [at_once])))  # fewer images than a batch are one
+        images = sum(getattr(data, "class_counts", [at_once]))  # fewer than a batch are one
+        at_once = min(at_once, images // trainer.world_size * trainer.world_size)
         global_batch = at_once * int(min(trainer.accumulate_grad_batches, trainer.num_training_batches))
         self.step_facts = {"global_batch": global_batch, "peak_lr": self.optim.scaled_lr(global_batch)}
         if trainer.world_size > 1:
