@@ -73,6 +73,19 @@ def test_stages_of_both_kinds(copies):
         np.testing.assert_allclose(whole, parts, atol=1e-5)
 
 
+def test_rows_are_looked_at_a_batch_at_a_time(copies, monkeypatch):
+    run = load_run(copies["cnn"])
+    rows, taken, images = run.rows("train"), [], type(run).images
+    whole = stage_features(run, run.images(rows))
+    monkeypatch.setattr(type(run), "images", lambda self, some: taken.append(len(some)) or images(self, some))
+    for one, other in zip(whole, stage_features(run, rows, batch=12), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert taken == [12, 12, 12, 4]
+    taken.clear()
+    fit_ood(run)
+    assert max(taken) <= 256
+
+
 def test_the_file_comes_back_and_is_of_this_checkpoint(copies, monkeypatch):
     folder = shutil.copytree(copies["cnn"], copies["cnn"].parent / "again")
     (folder / ood.FILE).unlink(missing_ok=True)

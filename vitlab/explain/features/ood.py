@@ -61,12 +61,12 @@ class OutOfDistribution:
     threshold: float
     checkpoint: str
 
-    def scores(self, run: Loaded, images: Tensor, batch: int = 256) -> NDArray[np.float64]:
+    def scores(self, run: Loaded, images: Tensor | NDArray[np.int64], batch: int = 256) -> NDArray[np.float64]:
         """Return how unlike each image is: 0 is usual, 1 a deviation of validation images above it, (N,).
 
         Args:
             run: The run that this was fitted on.
-            images: uint8 (N, C, H, W).
+            images: uint8 (N, C, H, W), or rows of the run's own, (N,).
             batch: Images at a time.
         """
         distances = self.distances(stage_features(run, images, batch))
@@ -118,7 +118,7 @@ def fit_ood(run: Loaded) -> OutOfDistribution:
     from sklearn.covariance import ledoit_wolf
 
     stages: dict[str, list[NDArray[np.float32]]] = {name: [] for name in _ARRAYS}
-    for x in stage_features(run, run.images(train)):
+    for x in stage_features(run, train):
         deviation = x.std(0)
         # A feature that never varies would divide by zero; one that suddenly does must still count.
         scale = np.maximum(deviation, max(1e-3 * float(np.median(deviation)), 1e-8))
@@ -128,7 +128,7 @@ def fit_ood(run: Loaded) -> OutOfDistribution:
             stages[name].append(array.astype(np.float32))
     nought = np.zeros(len(stages["mean"]))
     raw = OutOfDistribution(**stages, centre=nought, spread=nought + 1, threshold=0.0, checkpoint=_digest(run.folder))
-    distances = raw.distances(stage_features(run, run.images(val)))
+    distances = raw.distances(stage_features(run, val))
     centre, spread = distances.mean(0), np.maximum(distances.std(0), 1e-6)
     threshold = float(np.quantile(((distances - centre) / spread).mean(1), QUANTILE))
     return OutOfDistribution(**stages, centre=centre, spread=spread, threshold=threshold, checkpoint=raw.checkpoint)
@@ -166,7 +166,7 @@ def ood_auroc(
         seed: Of the resamples.
     """
     detector = ood_of(run)
-    values = np.concatenate([detector.scores(run, run.images(inside)), detector.scores(run, outside)])
+    values = np.concatenate([detector.scores(run, inside), detector.scores(run, outside)])
     ranks = (np.unique(values, return_inverse=True)[1] + 1) / (len(values) + 1)  # a probability of the same order
     names = np.full(len(outside), "", object) if outside_patients is None else np.asarray(outside_patients, object)
     patients = [*run.data.manifest.patient_id[inside], *(f"outside {name}" if name else "" for name in names)]
@@ -183,12 +183,12 @@ def ood_auroc(
 
 
 @torch.inference_mode()
-def stage_features(run: Loaded, images: Tensor, batch: int = 256) -> list[NDArray[np.float64]]:
+def stage_features(run: Loaded, images: Tensor | NDArray[np.int64], batch: int = 256) -> list[NDArray[np.float64]]:
     """Return mean and deviation over the pixels, or tokens, of each stage's map, (N, D) each.
 
     Args:
         run: Its backbone is timm's.
-        images: uint8 (N, C, H, W).
+        images: uint8 (N, C, H, W), or rows of the run's own, (N,), of which a batch at a time is in memory.
         batch: Images at a time.
     """
     backbone: Any = run.model.backbone
@@ -197,8 +197,9 @@ def stage_features(run: Loaded, images: Tensor, batch: int = 256) -> list[NDArra
     blocks = hasattr(backbone, "blocks") and depth > _STAGES + 2
     indices = [depth * k // _STAGES - 1 for k in range(1, _STAGES + 1)] if blocks else list(range(depth))
     parts: list[list[NDArray[np.float64]]] = []
-    for part in torch.split(images, batch):
-        inputs = run.normalise(part.to(run.device))
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        inputs = run.normalise(part.to(run.device) if isinstance(part, Tensor) else run.images(part))
         maps = backbone.forward_intermediates(inputs, indices=indices, intermediates_only=True)  # (B, D, h, w) each
         pooled = [torch.cat([m.mean((2, 3)), m.std((2, 3), correction=0)], 1) for m in maps]
         parts.append([one.double().cpu().numpy() for one in pooled])
