@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from tests.forked import Nursery
-from vitlab.cores import cores
 
 REPO = Path(__file__).parents[1]
 # What a shell starts in the background ignores Ctrl-C, and so would the processes that tests start and stop by it.
@@ -28,11 +27,6 @@ def wait_for(condition, seconds=120):
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert condition()
-
-
-def pytest_xdist_auto_num_workers():
-    """Start one process more than there are cores: tests of studies and clusters wait for processes of their own."""
-    return cores() + 1
 
 
 def pytest_collection_modifyitems(items):

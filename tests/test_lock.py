@@ -38,9 +38,9 @@ def test_what_a_dead_process_has_forked_holds_nothing(tmp_path):
     code = (
         "import os, sys, time; from pathlib import Path; from vitlab.lock import hold\n"
         "with hold(Path(sys.argv[1])):\n"
-        "    if os.fork() == 0: print('forked', flush=True); time.sleep(60)\n"
+        "    if os.fork() == 0: os.write(1, b'forked\\n'); time.sleep(60)\n"
         "    if os.fork() == 0: os._exit(0)\n"
-        "    os.wait(); print('held', flush=True); time.sleep(60)\n"
+        "    os.wait(); os.write(1, b'held\\n'); time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "seed0")], stdout=subprocess.PIPE, text=True,
                                start_new_session=True)  # fmt: skip
