@@ -1,11 +1,15 @@
 """What one pass over the files learns of an image."""
 
+import os
+from dataclasses import fields
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from vitlab.audit.content import canonical
-from vitlab.audit.images import FRAME, content_box, read_images
+from vitlab.audit.images import FRAME, Images, content_box, read_images
 from vitlab.audit.memo import Memo
 from vitlab.data.decode import to_pixels
 from vitlab.data.sources import Csv
@@ -32,6 +36,51 @@ def head(shape=(80, 70), seed=0):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     inside = ((rows - shape[0] / 2) / 30) ** 2 + ((columns - shape[1] / 2) / 24) ** 2 < 1
     return Image.fromarray((inside * rng.integers(60, 256, shape)).astype(np.uint8))
+
+
+class Counted(Csv):
+    """Notes what is decoded."""
+
+    decoded: ClassVar[list[str]] = []
+
+    def decode(self, path):
+        self.decoded.append(path)
+        return super().decode(path)
+
+
+class Mirrored(Counted):
+    """Sees other pictures in the same files."""
+
+    def decode(self, path):
+        return super().decode(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def test_what_is_known_of_a_file_is_taken_over_by_another_manifest(tmp_path):
+    def read(names, kind=Counted):
+        (tmp_path / "manifest.csv").write_text("path,label\n" + "".join(f"{name}.png,x\n" for name in names))
+        source = kind(str(tmp_path))
+        source.decoded.clear()
+        manifest = source.manifest()
+        images = read_images(manifest, source.decode, Memo(manifest, tmp_path / "memo"))
+        return images, sorted(source.decoded)
+
+    for number, name in enumerate("abcd"):
+        head(seed=number).save(tmp_path / f"{name}.png")
+    (tmp_path / "c.png").write_bytes(b"damaged")
+    first, decoded = read("abc")
+    assert decoded == ["a.png", "b.png", "c.png"]
+    second, decoded = read("cda")
+    assert decoded == ["c.png", "d.png"]  # what could not be read is tried again
+    for field in fields(Images):
+        np.testing.assert_array_equal(getattr(second, field.name)[[0, 2]], getattr(first, field.name)[[2, 0]])
+    assert len(set(second.pixel_sha)) == 3 and second.frames[1].any()
+    head(seed=9).save(tmp_path / "b.png")
+    os.utime(tmp_path / "b.png", (1, 1))
+    third, decoded = read("dba")
+    assert decoded == ["b.png"] and third.pixel_sha[1] != first.pixel_sha[1]
+    assert read("ab", Mirrored)[1] == ["a.png", "b.png"]
+    (next((tmp_path / "memo").glob("images-*")) / "files.npy").write_bytes(b"damaged")
+    assert len(read("bd")[0]) == 2
 
 
 def test_equal_pixels_have_one_digest_whatever_the_format(facts):

@@ -16,8 +16,9 @@ from PIL import Image
 
 from vitlab.audit.content import canonical, content_box, to_eight_bits, trim
 from vitlab.audit.files.text import text_marks
-from vitlab.audit.memo import Memo
+from vitlab.audit.memo import Memo, code_digest
 from vitlab.audit.progress import in_threads
+from vitlab.data.cache import file_digests
 from vitlab.data.decode import Decoded, reason, to_pixels
 from vitlab.data.manifest import Manifest
 from vitlab.data.reserved import reserve
@@ -85,6 +86,8 @@ class Images:
 def read_images(manifest: Manifest, decode: Callable[[str], Decoded], memo: Memo) -> Images:
     """Read every image once, in threads; a second call for the same files takes the memo's.
 
+    Where the manifest is another one, such as a repaired one, the files that an earlier call has read are taken over.
+
     Args:
         manifest: Names the images.
         decode: Opens a path of the manifest; called from several threads at once.
@@ -95,16 +98,23 @@ def read_images(manifest: Manifest, decode: Callable[[str], Decoded], memo: Memo
     def compute(folder: Path) -> None:
         arrays = {name: reserve(folder / f"{name}.npy", shape) for name in ("frames", "content")}
         facts: list[dict[str, Any]] = [{}] * len(manifest)
+        files, how = file_digests(manifest), f"{code_digest()} {decode.__module__}.{decode.__qualname__} {FRAME}"
+        for kept in memo.earlier("images") if "<" not in how else ():  # what a test's lambda does is not in its name
+            _take_over(kept, how, files, arrays, facts)
+        todo = [row for row, fact in enumerate(facts) if not fact]
 
-        def read(rows: slice) -> None:
-            for row in range(rows.start, rows.stop):
+        def read(part: slice) -> None:
+            for row in todo[part]:
                 path, squares = str(manifest.path[row]), [arrays[name][row] for name in ("frames", "content")]
                 try:
                     facts[row] = _facts(manifest.root / path, decode(path), *squares)
                 except Exception as error:  # decoders raise anything from struct.error to SyntaxError
                     facts[row] = {"error": reason(error)}
 
-        in_threads(read, len(manifest), _BLOCK, "reading images")
+        if todo:
+            in_threads(read, len(todo), _BLOCK, "reading images")
+        np.save(folder / "files.npy", files)
+        (folder / "how").write_text(how, encoding="utf-8")
         for name in _STRINGS:
             values = np.array([fact.get(name, "") for fact in facts], dtype=np.str_)
             np.save(folder / f"{name}.npy", values)
@@ -113,16 +123,44 @@ def read_images(manifest: Manifest, decode: Callable[[str], Decoded], memo: Memo
             kind = np.float32 if name in ("box", "spread") else np.int64
             np.save(folder / f"{name}.npy", np.array([fact.get(name, empty) for fact in facts], kind))
 
-    def load(folder: Path) -> Images:
-        columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy").astype(object) for name in _STRINGS}
-        columns |= {name: np.load(folder / f"{name}.npy") for name in _NUMBERS}
-        columns |= {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("frames", "content")}
-        return Images(**columns)
-
     def mended(images: Images) -> bool:
         return any(_reads(decode, str(manifest.path[row])) for row in np.flatnonzero(~images.ok))
 
-    return memo.get("images", [FRAME], compute, load, stale=mended)
+    return memo.get("images", [FRAME], compute, _load, stale=mended)
+
+
+def _load(folder: Path) -> Images:
+    columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy").astype(object) for name in _STRINGS}
+    columns |= {name: np.load(folder / f"{name}.npy") for name in _NUMBERS}
+    columns |= {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("frames", "content")}
+    return Images(**columns)
+
+
+def _take_over(
+    kept: Path, how: str, files: NDArray[np.bytes_], arrays: dict[str, NDArray[np.uint8]], facts: list[dict[str, Any]]
+) -> None:
+    """Fill in what was read of the same files in the same way, but for images that could not be read.
+
+    Args:
+        kept: Folder of an earlier result.
+        how: The code and the decoder, in words.
+        files: Digest of each row's file, (N,).
+        arrays: The squares to fill, (N, S, S) each.
+        facts: Of each row, empty where nothing is known yet.
+    """
+    try:
+        if (kept / "how").read_text(encoding="utf-8") != how:
+            return
+        known, images = np.load(kept / "files.npy"), _load(kept)
+        _, rows, there = np.intersect1d(files, known, return_indices=True)
+        new = np.array([files[row] != b"" and not facts[row] for row in rows], bool) & images.ok[there]
+        rows, there = rows[new], there[new]
+        for name, squares in arrays.items():
+            squares[rows] = getattr(images, name)[there]
+        for row, at in zip(rows, there, strict=True):
+            facts[row] = {name: getattr(images, name)[at] for name in (*_STRINGS, *_NUMBERS)}
+    except (OSError, ValueError, EOFError, IndexError):  # an earlier version's, or damaged
+        return
 
 
 def _reads(decode: Callable[[str], Decoded], path: str) -> bool:

@@ -20,7 +20,7 @@ _KEPT = 30 * 24 * 3600  # seconds without use, then a result goes when another i
 
 
 @lru_cache
-def _code() -> str:
+def code_digest() -> str:
     """Return a digest of what computes the results: those of another version of it are not taken."""
     audit = Path(__file__).parent
     files = [file for pattern in ("*.py", "copies/*.py", "files/*.py") for file in audit.glob(pattern)]
@@ -39,7 +39,7 @@ class Memo:
 
     def __init__(self, manifest: Manifest, base: Path | None = None, reader: str = "") -> None:
         self.base = base if base is not None else cache_folder() / "audit"
-        self.key = f"{reader} {_code()} {files_digest(manifest)}"
+        self.key = f"{reader} {code_digest()} {files_digest(manifest)}"
 
     def get(
         self,
@@ -91,6 +91,15 @@ class Memo:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return load(folder)
+
+    def earlier(self, stage: str) -> list[Path]:
+        """Return the folders of a stage's kept results, of whatever files, the last used first."""
+        found = [folder for folder in self.base.glob(f"{stage}-*") if folder.suffix != ".tmp"]
+        times = {}
+        for folder in found:
+            with contextlib.suppress(OSError):  # gone already
+                times[folder] = folder.stat().st_mtime
+        return sorted(times, key=lambda folder: (-times[folder], folder.name))
 
     def _forget_old(self) -> None:
         for folder in self.base.glob("*") if self.base.is_dir() else ():

@@ -149,18 +149,33 @@ def files_digest(manifest: Manifest, settings: str = "") -> str:
         manifest: Names the files.
         settings: What else to digest, first; without it, the root.
     """
+    digest = hashlib.sha256((settings or str(manifest.root.resolve())).encode())
+    for path, (stamp, again) in zip(manifest.path, _stamps(manifest), strict=True):
+        digest.update(f"{path}\0{'' if again else stamp}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def file_digests(manifest: Manifest) -> NDArray[np.bytes_]:
+    """Return a digest of each row's root, path, and its file's size and time of change, b"" where that is not there."""
+    root, found = str(manifest.root.resolve()), []
+    for path, (stamp, _) in zip(manifest.path, _stamps(manifest), strict=True):
+        facts = f"{root}\0{path}\0{stamp}".encode(errors="surrogateescape")
+        found.append(hashlib.blake2b(facts, digest_size=16).hexdigest().encode() if stamp else b"")
+    return np.array(found, dtype="S32")
+
+
+def _stamps(manifest: Manifest) -> Iterator[tuple[str, bool]]:
+    """Yield size and time of change of each row's file or container, and whether it is that of an earlier row."""
     root = str(manifest.root.resolve())
-    digest = hashlib.sha256((settings or root).encode())
     containers: dict[str, str] = {}
     for path in manifest.path:
         container = path.rpartition("#")[0]
-        if container in containers:
-            stamp = ""
-        elif (stamp := _stamp(os.path.join(root, path))) == "" and container:
+        again = container in containers
+        stamp = containers[container] if again else _stamp(os.path.join(root, path))
+        if not stamp and container and not again:
             file = manifest.stands_for.get(container, container)
             stamp = containers[container] = _stamp(os.path.join(root, file))
-        digest.update(f"{path}\0{stamp}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+        yield stamp, again
 
 
 def _stamp(path: str) -> str:
