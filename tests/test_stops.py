@@ -108,7 +108,10 @@ def test_too_little_memory_names_the_batch(fit, tmp_path):
     code, err, _ = fit(tmp_path / "runs", "--trainer.callbacks+=accidents.OutOfMemory")
     line = only_line(err)
     assert code == 2 and "out of memory with data.batch_size=8" in line
-    assert "--data.batch_size=4" in line and "--trainer.accumulate_grad_batches=2" in line
+    assert line.endswith("--data.batch_size=4 and --trainer.accumulate_grad_batches=2, which keeps the images a step")
+    contrastive = ["--config", "configs/simclr_pretrain.yaml", "--trainer.callbacks+=accidents.OutOfMemory"]
+    _, err, _ = fit(tmp_path / "runs", *contrastive)
+    assert only_line(err).endswith("=2, but each is compared with half as many others")
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,18 @@ class LastStep(Callback):
 
 
 class Stage(Callback):
-    """Remembers whether a run was evaluating when an error stopped it: Lightning forgets that on the way out."""
+    """Remembers what a run was at when an error stopped it: Lightning forgets that on the way out.
 
-    evaluating = False
+    Attributes:
+        evaluating: Whether it was validating, testing or predicting.
+        views: Of an image in a batch; with two, a loss compares the images of a batch.
+    """
+
+    evaluating, views = False, 1
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Look while it is known."""
-        self.evaluating = not trainer.training
+        self.evaluating, self.views = not trainer.training, getattr(pl_module, "views", 1)
 
 
 @contextmanager
@@ -108,9 +113,10 @@ def memory_in_one_line(stage: Stage, batch_size: int, eval_batch_size: int, accu
             ) from error
         half = batch_size // 2
         batches = accumulate * (batch_size // half)
+        kept = "but each is compared with half as many others" if stage.views > 1 else "which keeps the images a step"
         raise ValueError(
             f"out of memory with data.batch_size={batch_size}: set --data.batch_size={half} and "
-            f"--trainer.accumulate_grad_batches={batches}, which keeps the images a step"
+            f"--trainer.accumulate_grad_batches={batches}, {kept}"
         ) from error
 
 
