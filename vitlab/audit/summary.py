@@ -6,7 +6,7 @@ from typing import Any
 from vitlab.audit.baselines.intervals import in_words
 from vitlab.audit.baselines.shortcuts import ANATOMY
 from vitlab.audit.copies.pairs import NEIGHBOUR
-from vitlab.audit.leaks import splits_of
+from vitlab.audit.leaks import persons_across, splits_of
 
 _SHORTCUTS = 6  # that fit the screen
 _WORTH = 6  # runs and splits that do
@@ -30,7 +30,7 @@ def verdict(report: dict[str, Any]) -> str:
         parts.append(_counted(two_sides, "patient is", "patients are") + " on two sides")
     if kinds := sum(found["across_splits"] for found in report["pairs"].values()) if not parts else 0:
         parts.append(_counted(kinds, "pair of copies stands", "pairs of copies stand") + " on two sides")
-    if alike := sum(set(found["splits"][0]) != set(found["splits"][1]) for found in report["patients"]["alike"]):
+    if alike := persons_across(report):
         parts.append(_counted(alike, "person seems", "persons seem") + " to stand on two sides under two names")
     if parts:
         sentence = f"The splits leak: {'; '.join(parts)}, so that a score on them is partly memory"
