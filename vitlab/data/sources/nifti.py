@@ -187,7 +187,7 @@ class Nifti(Source):
         if not mask:
             return [], ""
         try:
-            shares = memo.get(mask, lambda: (self._masks.get(mask).slices > 127).mean((1, 2)))
+            shares = memo.get(mask, "mask", lambda: (self._masks.get(mask).slices > 127).mean((1, 2)))
         except Exception as error:  # nibabel raises its own kinds, OSError, EOFError, zlib.error and ValueError
             return [], reason(error)
         return [share > 0 for share in shares], ""
@@ -199,7 +199,8 @@ class Nifti(Source):
             ValueError: Its mask is of another number of slices.
         """
         try:
-            shares = memo.get(path, lambda: head_shares(read_nifti(self.root / path, self.axis, self.window).slices))
+            volume = self.root / path
+            shares = memo.get(path, "head", lambda: head_shares(read_nifti(volume, self.axis, self.window).slices))
         except Exception:  # as for masks; reading the slice will say why
             return [0]
         if masked and len(masked) != len(shares):
@@ -267,10 +268,13 @@ class _Memo:
             known = json.loads(self.file.read_text(encoding="utf-8"))
             self.known = known if isinstance(known, dict) else {}
 
-    def get(self, path: str, measure: Callable[[], Iterable[float]]) -> list[float]:
-        """Return the shares of a file's slices, measured where they are not known or the file has changed."""
+    def get(self, path: str, what: Literal["head", "mask"], measure: Callable[[], Iterable[float]]) -> list[float]:
+        """Return what share of each slice of a file is head or mask, measured where unknown or the file has changed.
+
+        A file may be taken for one, then for the other, as settings change.
+        """
         facts = (self.root / path).stat()
-        stamp = f"{facts.st_size}:{facts.st_mtime_ns}"
+        stamp = f"{what}:{facts.st_size}:{facts.st_mtime_ns}"
         if self.known.get(path, [""])[0] != stamp:
             self.known[path] = [stamp, [round(float(share), 6) for share in measure()]]
             self.changed = True
