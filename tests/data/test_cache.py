@@ -119,6 +119,19 @@ def test_a_member_stands_for_its_container(build, tmp_path):
     assert build(**settings).images[:, 0, 0, 0].tolist() == [6, 7, 8]
 
 
+def test_a_file_whose_name_looks_like_a_members_counts_beside_a_missing_one(build, tmp_path):
+    files = Manifest({"path": ["a#1.png", "a#2.png"]}, tmp_path)
+
+    def decode(path):
+        return open_image(tmp_path / path)
+
+    settings = {"manifest": files, "decode": decode, "on_error": "skip"}
+    for side, gray in ((8, 5), (9, 200)):
+        Image.new("L", (side, side), gray).save(tmp_path / "a#2.png")
+        with pytest.warns(UserWarning, match="1 of 2 images"):
+            assert build(**settings).images[1].max() == gray
+
+
 def test_unreadable_files_stop_the_build_with_their_names(build, manifest):
     spoil(manifest)
     with pytest.raises(ValueError) as error:

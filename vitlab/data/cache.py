@@ -151,14 +151,15 @@ def files_digest(manifest: Manifest, settings: str = "") -> str:
     """
     root = str(manifest.root.resolve())
     digest = hashlib.sha256((settings or root).encode())
-    containers: dict[str, str] = {}
+    containers: set[str] = set()
     for path in manifest.path:
         container = path.rpartition("#")[0]
         if container in containers:
             stamp = ""
         elif (stamp := _stamp(os.path.join(root, path))) == "" and container:
             file = manifest.stands_for.get(container, container)
-            stamp = containers[container] = _stamp(os.path.join(root, file))
+            if stamp := _stamp(os.path.join(root, file)):  # else it is a file that is not there, as may be a#1.png
+                containers.add(container)
         digest.update(f"{path}\0{stamp}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
