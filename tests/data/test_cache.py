@@ -231,6 +231,25 @@ def test_a_folder_that_cannot_be_written_is_one_line(build, tmp_path):
         build(cache_dir=tmp_path / "file")
 
 
+def test_a_cache_that_cannot_be_read_or_removed_is_one_line(build, monkeypatch):
+    """As one of another user is, in a folder that both share."""
+    folder = build().folder
+    (folder / "cache.json").write_text("{")
+    remove, tries = shutil.rmtree, []
+
+    def refused(path, **settings):
+        tries.append(path)
+        assert len(tries) < 20, "it goes on for ever"
+        if path != folder:
+            remove(path, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    with pytest.raises(OSError) as error:
+        build()
+    assert str(folder) in str(error.value) and "VITLAB_CACHE" in str(error.value) and "\n" not in str(error.value)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
 def test_leftovers_of_killed_processes_go_after_a_week(build):
     for name, days in (("old.tmp", 8), ("new.tmp", 1)):
         (build.folder / name).mkdir(parents=True)

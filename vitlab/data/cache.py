@@ -34,6 +34,7 @@ __all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image",
 VERSION = 1  # part of the key: raise it whenever a pixel changes
 _HINT = "free some, or set VITLAB_CACHE or data.cache_dir to a folder elsewhere"
 _BLOCK = 32  # images a task: enough that handing out tasks costs nothing beside decoding
+_TRIES = 10  # at a damaged cache, which others may replace as often; one of another user is never removed
 _NAMED = 10  # unreadable files named in a message; cache.json has them all
 
 
@@ -252,7 +253,7 @@ def _progress(tasks: list[Future[Any]], images: int, size: int, part: str) -> It
 
 def _publish(temporary: Path, folder: Path, shape: tuple[int, ...], manifest: Manifest) -> None:
     """Rename a finished cache into place, unless another process was first; a damaged one gives way."""
-    while True:
+    for _ in range(_TRIES):
         try:
             os.rename(temporary, folder)
             return
@@ -263,6 +264,7 @@ def _publish(temporary: Path, folder: Path, shape: tuple[int, ...], manifest: Ma
                 shutil.rmtree(temporary, ignore_errors=True)
                 return
             shutil.rmtree(folder, ignore_errors=True)
+    raise OSError(f"cannot read or remove the cache {folder}: remove it, or set VITLAB_CACHE to another folder")
 
 
 def _failure_line(failures: Iterable[tuple[str, str]], total: int, *, left_out: bool = False) -> str:
