@@ -57,10 +57,17 @@ class ImageCache:
 
 
 def cache_folder() -> Path:
-    """Return $VITLAB_CACHE, or vitlab's folder in the user's cache folder."""
-    if chosen := os.environ.get("VITLAB_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vitlab"
+    """Return $VITLAB_CACHE, or vitlab's folder in the user's cache folder.
+
+    Raises:
+        ValueError: It is below a home that there is not.
+    """
+    chosen = os.environ.get("VITLAB_CACHE")
+    folder = Path(chosen or os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        return folder.expanduser() if chosen else folder.expanduser() / "vitlab"
+    except RuntimeError:
+        raise ValueError(f"there is no home for the cache {folder}: set VITLAB_CACHE to a folder elsewhere") from None
 
 
 def build_cache(
