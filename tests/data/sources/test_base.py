@@ -1,6 +1,9 @@
 """Where a source looks for its folder, and what it takes for lesion in the image of a mask."""
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -32,6 +35,15 @@ def test_root_is_sought_in_vitlab_data_then_here(tmp_path, monkeypatch):
     assert resolve_root("both") == here / "both"
     with pytest.raises(FileNotFoundError, match="not set"):
         resolve_root("lost")
+
+
+@pytest.mark.parametrize(("source", "name"), [("Dicom", "x.dcm"), ("Nifti", "x.nii")])
+def test_a_pipe_among_the_files_is_left_out_and_not_waited_for(source, name, tmp_path):
+    (tmp_path / "glioma").mkdir()
+    os.mkfifo(tmp_path / "glioma" / name)
+    code = f"from vitlab.data.sources import {source}; {source}({str(tmp_path)!r}).manifest()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert f"ValueError: {tmp_path} has no" in ended.stderr and f"e.g. glioma/{name}" in ended.stderr
 
 
 @pytest.mark.parametrize("setting", ["--data.source.root=~nobody-here/images", "VITLAB_DATA", "VITLAB_CACHE"])
