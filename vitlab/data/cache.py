@@ -31,7 +31,7 @@ from vitlab.data.reserved import reserve
 from vitlab.data.shards import CachedPixels, Shards, build_shards, rows_of_a_shard
 
 __all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "to_uint8"]
-VERSION = 1  # part of the key: raise it whenever a pixel changes
+VERSION = 2  # part of the key: raise it whenever a pixel changes
 _HINT = "free some, or set VITLAB_CACHE or data.cache_dir to a folder elsewhere"
 _BLOCK = 32  # images a task: enough that handing out tasks costs nothing beside decoding
 _TRIES = 10  # at a damaged cache, which others may replace as often; one of another user is never removed
