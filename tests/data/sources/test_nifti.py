@@ -234,3 +234,13 @@ def test_a_volume_that_becomes_a_mask_is_measured_anew(tmp_path, monkeypatch):
     assert set(Nifti(str(tmp_path / "root")).manifest().column("volume")) == {"a/x.nii", "a/x_seg.nii"}
     found = Nifti(str(tmp_path / "root"), mask_suffix="_seg", keep="mask").manifest()
     assert found.path.tolist() == ["a/x.nii#axial/2", "a/x.nii#axial/4"]
+
+
+@pytest.mark.parametrize("mask", ["a/roi.nii", "./a/roi.nii", "a//roi.nii", "a/../a/roi.nii"])
+def test_a_listed_mask_is_no_picture_however_its_path_is_written(tmp_path, mask):
+    write(tmp_path / "a" / "x.nii", head(np.random.default_rng(0)))
+    write(tmp_path / "a" / "roi.nii", (head(np.random.default_rng(0)) > 200).astype(np.uint8))
+    (tmp_path / "labels.csv").write_text(f"path,label,mask_path\na,glioma,{mask}\n")
+    manifest = Nifti(str(tmp_path), labels="labels.csv").manifest()
+    assert set(manifest.column("volume")) == {"a/x.nii"}
+    assert {path.partition("#")[0] for path in manifest.mask_path} == {"a/roi.nii"}

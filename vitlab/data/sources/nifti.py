@@ -5,6 +5,7 @@ Shapes: S slices along the axis, H, W pixels of a slice.
 
 import hashlib
 import json
+import os
 import re
 import warnings
 import zlib
@@ -109,7 +110,7 @@ class Nifti(Source):
         table = LabelTable(self.root / self.labels, self.root, ["path"]) if self.labels is not None else None
         known = set(files)
         masks = {path: mask for path in files if (mask := self._mask_of(path)) in known}
-        listed = {row.get("mask_path", "") for row in table.rows.values()} if table is not None else set()
+        listed = {_tidy(row.get("mask_path", "")) for row in table.rows.values()} if table is not None else set()
         volumes = sorted(known - set(masks.values()) - listed)
         if not volumes:
             raise ValueError(f"{self.root} has no .nii or .nii.gz volumes: correct data.source.root")
@@ -123,7 +124,7 @@ class Nifti(Source):
             if facts is None:
                 unlabelled.append(path)
                 continue
-            mask = self._checked(facts.get("mask_path") or masks.get(path, ""))
+            mask = self._checked(_tidy(facts.get("mask_path", "")) or masks.get(path, ""))
             masked, why = self._masked(mask, memo)
             lost += [f"{mask} ({why})"] if why else []
             kept = self._kept(path, mask, masked, memo)
@@ -211,6 +212,11 @@ class Nifti(Source):
             "mask": [number for number, there in enumerate(masked) if there],
         }[self.keep]
         return list(kept[:: self.every])
+
+
+def _tidy(path: str) -> str:
+    """Return a path of a table as `files_below` writes it."""
+    return os.path.normpath(path).replace(os.sep, "/") if path else ""
 
 
 def read_nifti(file: Path, axis: Axis = "axial", window: Window | None = None) -> Volume:
