@@ -265,3 +265,11 @@ def test_fit_on_a_clinic_writes_no_name(tmp_path):
         if file.is_file():
             content = file.read_bytes().lower()
             assert b"zyx" not in content and b"wvu" not in content and b"mrnbright" not in content, file
+
+
+def test_colour_of_twelve_bits_fills_the_gray_levels(tmp_path):
+    found = pydicom.dcmread(write(tmp_path / "c.dcm", np.zeros((2, 2, 3), np.uint8)))
+    found.BitsAllocated, found.BitsStored, found.HighBit = 16, 12, 11
+    found.PixelData = np.array([[[4095, 0, 2048]] * 2] * 2, np.uint16).tobytes()
+    found.save_as(tmp_path / "c.dcm")
+    assert read_dicom(tmp_path / "c.dcm").slices[0, 0, 0].tolist() == [255, 0, 128]

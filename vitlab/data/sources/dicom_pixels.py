@@ -140,8 +140,11 @@ def _coloured(found: Any, frame: NDArray[Any], _number: int, _window: Window | N
 
     if found.PhotometricInterpretation == "PALETTE COLOR":
         frame = apply_color_lut(frame, found)[..., :3]
-    deep = frame.dtype.itemsize > 1  # pixel_array has turned YBR to RGB
-    return (frame >> (8 * (frame.dtype.itemsize - 1))).astype(np.uint8) if deep else frame.astype(np.uint8)
+        stored = 16  # of a palette, which fills its type
+    else:  # pixel_array has turned YBR to RGB
+        stored = int(found.get("BitsStored") or 16)
+    bits = min(stored, 8 * frame.dtype.itemsize)
+    return (frame >> max(0, bits - 8)).astype(np.uint8)
 
 
 def _for_frame(found: Any, number: int) -> Any:
