@@ -123,7 +123,9 @@ def _padding(found: Any, frame: NDArray[Any]) -> NDArray[np.bool_]:
     if not isinstance(start, int):
         return np.zeros(frame.shape, bool)
     end = found.get("PixelPaddingRangeLimit")
-    low, high = sorted((start, end if isinstance(end, int) else start))
+    above = 2 ** (8 * frame.dtype.itemsize - 1)  # -2000 of signed pixels is often written as 63536, the same bits
+    ends = [start, end if isinstance(end, int) else start]
+    low, high = sorted(value - 2 * above * (frame.dtype.kind == "i" and above <= value < 2 * above) for value in ends)
     return np.asarray((frame >= low) & (frame <= high))
 
 
