@@ -60,3 +60,11 @@ def test_a_wrong_file_is_refused_without_torch():
 def test_a_model_may_stand_on_the_command_line(tmp_path, capsys):
     assert main(["fit", "--config", PHANTOM, "--model=CNNClassifier", "--model.bakbone=x"]) == 2
     assert "did you mean model.backbone?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ['!!int ""', '!!float ""', "!!bool maybe", "!!timestamp soon"])
+def test_a_value_that_is_not_of_its_tag_is_one_line(value, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(f"model: {{x: {value}}}")
+    assert main(["fit", "--config", str(tmp_path / "mine.yaml")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "mine.yaml is not YAML: " in said and "\n" not in said

@@ -31,6 +31,8 @@ def parse(text: str, loader: Any = None) -> Any:
             raise Unfolds(f"its aliases unfold to more than {MOST:,} values: write what it holds without them")
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
+    except (LookupError, AttributeError):  # of yaml itself, as for !!int "" or !!bool maybe
+        raise ValueError("a value is not what its tag says: leave out the tag, which begins with !!") from None
     except RecursionError:
         raise Unfolds("it is nested too deeply for a configuration") from None
     return found

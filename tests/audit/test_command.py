@@ -412,3 +412,23 @@ def test_labels_that_are_missing_and_the_folder_of_a_run_given_as_predictions(le
     (value,) = found["worth"]
     assert (value["name"], value["trained_on"]) == ("discs/cnn/seed0", "audit")
     assert value["seen"]["n"] == 1 and "judged by this audit's training split: discs/cnn/seed0" in shown
+
+
+@pytest.mark.parametrize(("splits", "leaks"), [("train,test,", True), ("train,,", False)])
+def test_a_person_under_two_names_leaks_where_both_names_are_in_splits(splits, leaks, tmp_path, capsys):
+    """Patient a has an image left out of all splits, which is that of patient b; a's other image is in training."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (20, 64, 64), dtype=np.uint8)
+    own, others, unused = splits.split(",")
+    rows = [("a", own), ("a", unused), ("b", others), *((f"p{n}", "train" if n % 2 else "test") for n in range(3, 20))]
+    pictures[2] = pictures[1]
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    lines = [f"{n}.png,{'xy'[n // 2 % 2]},{patient},{split}\n" for n, (patient, split) in enumerate(rows)]
+    (tmp_path / "manifest.csv").write_text("path,label,patient_id,split\n" + "".join(lines))
+    data = ["--data.source=Csv", f"--data.source.root={tmp_path}", f"--out={tmp_path / 'out'}"]
+    assert main(["audit", *data, "--fail-on=leak"]) == int(leaks)
+    found = report(tmp_path / "out")
+    assert len(found["patients"]["alike"]) == 1 and found["leak"] is leaks
+    assert found["verdict"].startswith("The splits leak") is leaks
+    assert ("Leak found" in (tmp_path / "out" / "audit.html").read_text()) is leaks

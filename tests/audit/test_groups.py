@@ -114,3 +114,10 @@ def test_a_padded_copy_is_near_and_not_identical():
     table = manifest(["", ""], ["train", "test"])
     seen = seen_in_training(images(["p", "q"]), pairs((0, 1, "padded", 1)), table.split)
     assert (seen.identical[1], seen.near[1]) == (False, True)
+
+
+def test_no_two_groups_get_one_name():
+    published = np.array(["A", "B", "A+B", "", "group000002"], object)
+    names, _ = name_groups(published, np.array([0, 0, 1, 2, 3]))
+    assert names[0] == names[1] and len(set(names)) == 4
+    assert names[[2, 4]].tolist() == ["A+B", "group000002"]  # who has a name keeps it

@@ -1,10 +1,11 @@
 """Results of a stage: computed once for the same files, never half there."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from vitlab.audit.memo import Memo
+from vitlab.audit.memo import Memo, code_digest
 from vitlab.data.manifest import Manifest
 
 
@@ -83,3 +84,10 @@ def test_a_cache_that_cannot_be_written_names_its_setting(manifest, tmp_path):
     for base in (tmp_path / "file", type(tmp_path)("/proc/x")):
         with pytest.raises(OSError, match=f"cannot write to the cache {base} .*set VITLAB_CACHE"):
             Memo(manifest, base).get("stage", [1], lambda folder: None, read)
+
+
+@pytest.mark.parametrize("name", ["content.py", "decode.py", "dicom_pixels.py", "nifti.py"])
+def test_results_of_another_version_of_what_reads_pixels_are_not_taken(name, monkeypatch):
+    before, read = code_digest.__wrapped__(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: read(file) + b"\n" * (file.name == name))
+    assert code_digest.__wrapped__() != before

@@ -155,3 +155,11 @@ def test_the_fullest_screen_is_one(report):
     assert len(lines) + 2 <= 40 and max(map(len, lines)) <= 220
     whole = [line for line in lines if "r/seed0-fold1, test: 0.910" in line]
     assert len(whole) == 6 and all(line.endswith("on 60 different new ones") for line in whole)
+
+
+def test_names_in_markdown_are_text_whatever_they_hold(report):
+    report["patients"]["alike"][0]["patients"] = ["<script>x</script>", "a\n<!-- /audit -->![b](http://c)"]
+    report["shortcuts"][0] |= {"name": "column <img>", "named": True}
+    text = summary_markdown(report)
+    assert "<" not in text and "![b](" not in text
+    assert text.count("\n- ") == 4 and "&lt;script>x&lt;/script> and a &lt;!-- /audit -->" in text

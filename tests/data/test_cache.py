@@ -119,6 +119,19 @@ def test_a_member_stands_for_its_container(build, tmp_path):
     assert build(**settings).images[:, 0, 0, 0].tolist() == [6, 7, 8]
 
 
+def test_a_file_whose_name_looks_like_a_members_counts_beside_a_missing_one(build, tmp_path):
+    files = Manifest({"path": ["a#1.png", "a#2.png"]}, tmp_path)
+
+    def decode(path):
+        return open_image(tmp_path / path)
+
+    settings = {"manifest": files, "decode": decode, "on_error": "skip"}
+    for side, gray in ((8, 5), (9, 200)):
+        Image.new("L", (side, side), gray).save(tmp_path / "a#2.png")
+        with pytest.warns(UserWarning, match="1 of 2 images"):
+            assert build(**settings).images[1].max() == gray
+
+
 def test_unreadable_files_stop_the_build_with_their_names(build, manifest):
     spoil(manifest)
     with pytest.raises(ValueError) as error:
@@ -216,6 +229,25 @@ def test_a_folder_that_cannot_be_written_is_one_line(build, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OSError, match=r"cannot write decoded images .* data\.cache_dir"):
         build(cache_dir=tmp_path / "file")
+
+
+def test_a_cache_that_cannot_be_read_or_removed_is_one_line(build, monkeypatch):
+    """As one of another user is, in a folder that both share."""
+    folder = build().folder
+    (folder / "cache.json").write_text("{")
+    remove, tries = shutil.rmtree, []
+
+    def refused(path, **settings):
+        tries.append(path)
+        assert len(tries) < 20, "it goes on for ever"
+        if path != folder:
+            remove(path, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    with pytest.raises(OSError) as error:
+        build()
+    assert str(folder) in str(error.value) and "VITLAB_CACHE" in str(error.value) and "\n" not in str(error.value)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_leftovers_of_killed_processes_go_after_a_week(build):

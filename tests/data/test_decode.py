@@ -185,3 +185,15 @@ def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(OSError, match="not a file"):
         open_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_whose_white_is_zero_is_turned_at_any_depth(tmp_path, bits):
+    values = np.linspace(0, 2**bits - 1, 64).reshape(8, 8).astype(f"<u{bits // 8}")
+    tags = {256: 8, 257: 8, 258: bits, 259: 1, 262: 0, 273: 8, 277: 1, 278: 8, 279: values.nbytes}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head, count = b"II*\0" + struct.pack("<I", 8 + values.nbytes), struct.pack("<H", len(tags))
+    (tmp_path / "a.tif").write_bytes(head + values.tobytes() + count + entries + bytes(4))
+    shown = to_uint8(open_image(tmp_path / "a.tif"), 8, 1, "pad")[0]
+    assert shown[0, 0] == 255 and shown[-1, -1] == 0 and (np.diff(shown.astype(int).ravel()) <= 0).all()
+    assert to_pixels(open_image(tmp_path / "a.tif")).argmax() == 0

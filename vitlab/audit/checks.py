@@ -18,7 +18,7 @@ from vitlab.audit.copies.search import find_pairs
 from vitlab.audit.files.check import check_files
 from vitlab.audit.groups import find_groups, known_patients, patients_across, patients_alike
 from vitlab.audit.images import Images, read_images
-from vitlab.audit.leaks import Seen, count_splits, seen_in_training
+from vitlab.audit.leaks import Seen, count_splits, persons_across, seen_in_training
 from vitlab.audit.memo import Memo
 from vitlab.audit.run import Run
 from vitlab.audit.summary import verdict
@@ -49,7 +49,7 @@ class Audit:
 
     @property
     def leak(self) -> bool:
-        """Whether an image or a patient of another split is in training too."""
+        """Whether an image, a patient or one person under two names stands on two sides of a split."""
         leaks: bool = self.report["leak"]
         return leaks
 
@@ -108,6 +108,7 @@ def run_audit(
         or seen.near.any()
         or report["patients"]["across_splits"]
         or across(pairs, manifest.split).any()
+        or persons_across(report)
     )
     report["verdict"] = verdict(report)
     return Audit(manifest, images, pairs, seen, report)

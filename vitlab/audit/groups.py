@@ -33,7 +33,8 @@ def known_patients(manifest: Manifest) -> NDArray[Any]:
 def name_groups(published: NDArray[Any], groups: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return a patient_id for each row and where it comes from, one of ORIGINS, (N,) each.
 
-    A group that holds several published patients gets their names joined, one that holds none a name of its own.
+    A group that holds several published patients gets their names joined, one that holds none a name of its own; a "+"
+    tells it from a patient who has that name already.
 
     Args:
         published: Patient of each row as published, "" where unknown, (N,).
@@ -42,11 +43,16 @@ def name_groups(published: NDArray[Any], groups: NDArray[np.int64]) -> tuple[NDA
     names, origins = np.empty(len(groups), object), np.empty(len(groups), object)
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(groups[order]) > 0]) if len(order) else order
+    taken = set(published.tolist())
     for number, rows in enumerate(np.split(order, starts[1:])):
         if not len(rows):
             continue
         patients = sorted(set(published[rows].tolist()) - {""})
-        names[rows] = "+".join(patients) if patients else f"group{number:06d}"
+        name = "+".join(patients) if patients else f"group{number:06d}"
+        while len(patients) != 1 and name in taken:
+            name += "+"
+        taken.add(name)
+        names[rows] = name
         origins[rows] = ORIGINS[1] if len(rows) > 1 else ORIGINS[2]
         if len(patients) == 1:
             origins[rows[published[rows] != ""]] = ORIGINS[0]

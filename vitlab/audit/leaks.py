@@ -69,6 +69,12 @@ def splits_of(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {part: report[part] for part in SPLITS[1:] if part in report}
 
 
+def persons_across(report: dict[str, Any]) -> int:
+    """Return how many pairs of patients that may be one person stand on two sides; who is left out is on none."""
+    sides = [[set(parts) for parts in found["splits"]] for found in report["patients"]["alike"]]
+    return sum(bool(first and second) and first != second for first, second in sides)
+
+
 def _count(seen: Seen, rows: NDArray[np.bool_]) -> dict[str, int]:
     rows = rows & seen.readable
     number, identical = int(rows.sum()), int((rows & seen.identical).sum())

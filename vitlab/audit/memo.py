@@ -24,7 +24,8 @@ def code_digest() -> str:
     """Return a digest of what computes the results: those of another version of it are not taken."""
     audit = Path(__file__).parent
     files = [file for pattern in ("*.py", "copies/*.py", "files/*.py") for file in audit.glob(pattern)]
-    files.append(audit.parent / "data" / "decode.py")
+    data = audit.parent / "data"
+    files += [data / "decode.py", *data.glob("sources/*.py")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
 
 

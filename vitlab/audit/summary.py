@@ -6,7 +6,7 @@ from typing import Any
 from vitlab.audit.baselines.intervals import in_words
 from vitlab.audit.baselines.shortcuts import ANATOMY
 from vitlab.audit.copies.pairs import NEIGHBOUR
-from vitlab.audit.leaks import splits_of
+from vitlab.audit.leaks import persons_across, splits_of
 
 _SHORTCUTS = 6  # that fit the screen
 _WORTH = 6  # runs and splits that do
@@ -30,7 +30,7 @@ def verdict(report: dict[str, Any]) -> str:
         parts.append(_counted(two_sides, "patient is", "patients are") + " on two sides")
     if kinds := sum(found["across_splits"] for found in report["pairs"].values()) if not parts else 0:
         parts.append(_counted(kinds, "pair of copies stands", "pairs of copies stand") + " on two sides")
-    if alike := sum(set(found["splits"][0]) != set(found["splits"][1]) for found in report["patients"]["alike"]):
+    if alike := persons_across(report):
         parts.append(_counted(alike, "person seems", "persons seem") + " to stand on two sides under two names")
     if parts:
         sentence = f"The splits leak: {'; '.join(parts)}, so that a score on them is partly memory"
@@ -169,9 +169,11 @@ def summary_markdown(report: dict[str, Any]) -> str:
     ]
     kinds = ", ".join(f"{found['n']:,} {kind}" for kind, found in report["pairs"].items()) or "none"
     across = sum(found["across_splits"] for found in report["pairs"].values())
-    alike = "; ".join(f"{' and '.join(found['patients'])} look like one person" for found in patients["alike"])
+    alike = "; ".join(
+        f"{' and '.join(map(_as_text, found['patients']))} look like one person" for found in patients["alike"]
+    )
     shortcuts = ", ".join(
-        f"{shortcut['name']} {shortcut['balanced_accuracy']:.0%} ({_interval(shortcut, percent=True)})"
+        f"{_as_text(shortcut['name'])} {shortcut['balanced_accuracy']:.0%} ({_interval(shortcut, percent=True)})"
         for shortcut in report["shortcuts"]
         if shortcut["named"]
     )
@@ -186,6 +188,11 @@ def summary_markdown(report: dict[str, Any]) -> str:
         f"AUROC of telling a split from train (none is 0.50): {shift or 'there is no other split'}.",
     ]
     return "\n".join([*(f"- {line[0].upper()}{line[1:]}" for line in lines), ""])
+
+
+def _as_text(name: str) -> str:
+    """Return a name of a stranger's table for Markdown: no tag, no link, and no mark that ends the part of a page."""
+    return " ".join(name.replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[").split())
 
 
 def planted_text(rows: list[dict[str, Any]]) -> str:

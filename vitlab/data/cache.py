@@ -31,9 +31,10 @@ from vitlab.data.reserved import reserve
 from vitlab.data.shards import CachedPixels, Shards, build_shards, rows_of_a_shard
 
 __all__ = ["Decoded", "ImageCache", "build_cache", "cache_folder", "open_image", "to_uint8"]
-VERSION = 1  # part of the key: raise it whenever a pixel changes
+VERSION = 2  # part of the key: raise it whenever a pixel changes
 _HINT = "free some, or set VITLAB_CACHE or data.cache_dir to a folder elsewhere"
 _BLOCK = 32  # images a task: enough that handing out tasks costs nothing beside decoding
+_TRIES = 10  # at a damaged cache, which others may replace as often; one of another user is never removed
 _NAMED = 10  # unreadable files named in a message; cache.json has them all
 
 
@@ -56,10 +57,17 @@ class ImageCache:
 
 
 def cache_folder() -> Path:
-    """Return $VITLAB_CACHE, or vitlab's folder in the user's cache folder."""
-    if chosen := os.environ.get("VITLAB_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vitlab"
+    """Return $VITLAB_CACHE, or vitlab's folder in the user's cache folder.
+
+    Raises:
+        ValueError: It is below a home that there is not.
+    """
+    chosen = os.environ.get("VITLAB_CACHE")
+    folder = Path(chosen or os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        return folder.expanduser() if chosen else folder.expanduser() / "vitlab"
+    except RuntimeError:
+        raise ValueError(f"there is no home for the cache {folder}: set VITLAB_CACHE to a folder elsewhere") from None
 
 
 def build_cache(
@@ -167,14 +175,14 @@ def file_digests(manifest: Manifest) -> NDArray[np.bytes_]:
 def _stamps(manifest: Manifest) -> Iterator[tuple[str, bool]]:
     """Yield size and time of change of each row's file or container, and whether it is that of an earlier row."""
     root = str(manifest.root.resolve())
-    containers: dict[str, str] = {}
+    containers: dict[str, str] = {}  # that are there: a#1.png may be a file that is not
     for path in manifest.path:
         container = path.rpartition("#")[0]
         again = container in containers
         stamp = containers[container] if again else _stamp(os.path.join(root, path))
         if not stamp and container and not again:
-            file = manifest.stands_for.get(container, container)
-            stamp = containers[container] = _stamp(os.path.join(root, file))
+            if stamp := _stamp(os.path.join(root, manifest.stands_for.get(container, container))):
+                containers[container] = stamp
         yield stamp, again
 
 
@@ -266,7 +274,7 @@ def _progress(tasks: list[Future[Any]], images: int, size: int, part: str) -> It
 
 def _publish(temporary: Path, folder: Path, shape: tuple[int, ...], manifest: Manifest) -> None:
     """Rename a finished cache into place, unless another process was first; a damaged one gives way."""
-    while True:
+    for _ in range(_TRIES):
         try:
             os.rename(temporary, folder)
             return
@@ -277,6 +285,7 @@ def _publish(temporary: Path, folder: Path, shape: tuple[int, ...], manifest: Ma
                 shutil.rmtree(temporary, ignore_errors=True)
                 return
             shutil.rmtree(folder, ignore_errors=True)
+    raise OSError(f"cannot read or remove the cache {folder}: remove it, or set VITLAB_CACHE to another folder")
 
 
 def _failure_line(failures: Iterable[tuple[str, str]], total: int, *, left_out: bool = False) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 Decoded = Image.Image | NDArray[Any]
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _PHOTOMETRIC = 0x0112, 0x0106
 # Pillow knows more, and for some, such as EPS, it starts a program on what the file holds.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "AVIF")
 _LOSSY = ("JPEG", "JPEG2000", "MPO", "WEBP", "AVIF")
@@ -171,12 +171,14 @@ def _load(image: Image.Image, image_size: int, channels: int, fit: str) -> Image
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a loaded image as its EXIF data says."""
+    """Turn a loaded image as its EXIF data says, and its gray values where white is 0: Pillow does that to 8 bits."""
+    white_is_zero = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # broken metadata raise anything from SyntaxError to struct.error; the pixels are fine
         orientation = 1
-    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+    image = ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+    return Image.fromarray(np.iinfo(np.uint16).max - np.asarray(image)) if white_is_zero else image
 
 
 def from_array(array: NDArray[Any]) -> Image.Image:

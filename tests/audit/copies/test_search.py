@@ -64,6 +64,17 @@ def test_of_many_equal_images_every_two_sides_are_linked(search, slices):
     assert set(pairs.kind) == {"same file"}
 
 
+def test_one_picture_in_the_images_of_many_patients_is_no_square_of_pairs(search, slices):
+    picture, brighter = slices[0], (slices[0] * 1.1).clip(0, 255)  # as a page that says that there is no image
+    split = sorted("test" if patient % 50 == 0 else "train" for patient in range(300))
+    side = np.arange(600) % 300  # every patient has both
+    pairs = search([picture] * 300 + [brighter] * 300, side=side)
+    assert len(pairs) < 40_000  # and not the 179,700 of all
+    assert set(pairs.first.tolist()) | set(pairs.second.tolist()) == set(range(600))
+    sides = {(split[side[a]], split[side[b]], a < 300 <= b) for a, b in links(pairs)}
+    assert {("test", "train", False), ("test", "train", True), ("train", "test", True)} <= sides
+
+
 def test_near_pairs_are_listed_on_every_side_of_equal_images(search, slices):
     resized = np.asarray(Image.fromarray(slices[0]).resize((128, 128), Image.Resampling.BICUBIC))
     pairs = search([slices[0], slices[0], resized, *slices[1:8]], side=[0, 1, 0] + [0] * 7)

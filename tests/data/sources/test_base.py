@@ -1,12 +1,16 @@
 """Where a source looks for its folder, and what it takes for lesion in the image of a mask."""
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.data.sources.test_tar_shards import picture, write_tar
+from vitlab.cli import main
 from vitlab.data.sources import Csv, TarShards, resolve_root
 
 
@@ -31,6 +35,28 @@ def test_root_is_sought_in_vitlab_data_then_here(tmp_path, monkeypatch):
     assert resolve_root("both") == here / "both"
     with pytest.raises(FileNotFoundError, match="not set"):
         resolve_root("lost")
+
+
+@pytest.mark.parametrize(("source", "name"), [("Dicom", "x.dcm"), ("Nifti", "x.nii")])
+def test_a_pipe_among_the_files_is_left_out_and_not_waited_for(source, name, tmp_path):
+    (tmp_path / "glioma").mkdir()
+    os.mkfifo(tmp_path / "glioma" / name)
+    code = f"from vitlab.data.sources import {source}; {source}({str(tmp_path)!r}).manifest()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert f"ValueError: {tmp_path} has no" in ended.stderr and f"e.g. glioma/{name}" in ended.stderr
+
+
+@pytest.mark.parametrize("setting", ["--data.source.root=~nobody-here/images", "VITLAB_DATA", "VITLAB_CACHE"])
+def test_a_home_that_there_is_not_is_one_line(setting, tmp_path, monkeypatch, capsys, image_folder):
+    data = ["--data.source=ImageFolder", f"--data.source.root={image_folder}"]
+    if setting.startswith("--"):
+        data[1] = setting
+    else:
+        monkeypatch.setenv(setting, "~nobody-here/images")
+        data[1] = "--data.source.root=images" if setting == "VITLAB_DATA" else data[1]
+    assert main(["audit", *data, f"--out={tmp_path / 'out'}"]) == 2
+    said = [one for one in capsys.readouterr().err.splitlines() if one.startswith("vitlab audit:")]
+    assert len(said) == 1 and "~nobody-here" in said[0]
 
 
 LABELS = np.repeat([0, 0, 1, 2, 4, 0], 8).reshape(6, 8)  # as BraTS numbers parts of a tumour

@@ -265,3 +265,22 @@ def test_fit_on_a_clinic_writes_no_name(tmp_path):
         if file.is_file():
             content = file.read_bytes().lower()
             assert b"zyx" not in content and b"wvu" not in content and b"mrnbright" not in content, file
+
+
+def test_colour_of_twelve_bits_fills_the_gray_levels(tmp_path):
+    found = pydicom.dcmread(write(tmp_path / "c.dcm", np.zeros((2, 2, 3), np.uint8)))
+    found.BitsAllocated, found.BitsStored, found.HighBit = 16, 12, 11
+    found.PixelData = np.array([[[4095, 0, 2048]] * 2] * 2, np.uint16).tobytes()
+    found.save_as(tmp_path / "c.dcm")
+    assert read_dicom(tmp_path / "c.dcm").slices[0, 0, 0].tolist() == [255, 0, 128]
+
+
+@pytest.mark.parametrize("written", [-2000, 2**16 - 2000])
+def test_padding_written_without_its_sign_is_padding(tmp_path, written):
+    pixels = np.linspace(0, 1000, 4096).reshape(64, 64).astype(np.int16)
+    pixels[:20] = -2000
+    found = pydicom.dcmread(write(tmp_path / "p.dcm", pixels))
+    found.add_new("PixelPaddingValue", "SS" if written < 0 else "US", written)
+    found.save_as(tmp_path / "p.dcm")
+    shown = read_dicom(tmp_path / "p.dcm").slices[0]
+    assert shown[:20].max() == 0 and shown[20].max() < 10 and shown[-1].max() == 255

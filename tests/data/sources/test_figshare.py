@@ -65,3 +65,16 @@ def test_few_values_of_many_bytes_are_not_read(tmp_path, cached):
         file.create_dataset("cjdata/image", (2**13, 2**13), "S1000", chunks=(64, 64))
     with pytest.raises(ValueError, match=r"^1 of 2 .* 2\.mat \(its image claims 67108864000 bytes\)"):
         cached(Figshare(str(tmp_path)))
+
+
+def test_a_link_through_a_link_to_another_file_is_not_followed(tmp_path, cached):
+    pixels, mask = np.arange(64).reshape(8, 8), np.zeros((8, 8))
+    write_mat(tmp_path / "other" / "file.h5", 1, "1", pixels, mask)
+    write_mat(tmp_path / "set" / "1.mat", 1, "1", pixels, mask)
+    with h5py.File(tmp_path / "set" / "2.mat", "w") as file:
+        file["out"] = h5py.ExternalLink(str(tmp_path / "other" / "file.h5"), "/")
+        file["cjdata"] = h5py.SoftLink("/out/cjdata")
+    source = Figshare(str(tmp_path / "set"))
+    assert source.manifest().label.tolist() == ["meningioma", ""]
+    with pytest.raises(ValueError, match=r"^1 of 2 .* 2\.mat \(its image lies in another file\)"):
+        cached(source)

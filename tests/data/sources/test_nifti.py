@@ -222,3 +222,25 @@ def test_fit_learns_from_volumes(tmp_path):
     assert len(sides) == 20
     targets = np.array([written.classes.index(label) for label in written.label])
     assert (written.probs.argmax(1) == targets).mean() > 0.9
+
+
+def test_a_volume_that_becomes_a_mask_is_measured_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("VITLAB_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "root" / "a" / "x.nii", head(np.random.default_rng(0)))
+    mask = np.zeros((20, 24, 10), np.uint8)
+    mask[..., 4] = 20
+    mask[3:6, 3:6, 2] = 1  # as a picture, darker than a tenth of the window
+    write(tmp_path / "root" / "a" / "x_seg.nii", mask)
+    assert set(Nifti(str(tmp_path / "root")).manifest().column("volume")) == {"a/x.nii", "a/x_seg.nii"}
+    found = Nifti(str(tmp_path / "root"), mask_suffix="_seg", keep="mask").manifest()
+    assert found.path.tolist() == ["a/x.nii#axial/2", "a/x.nii#axial/4"]
+
+
+@pytest.mark.parametrize("mask", ["a/roi.nii", "./a/roi.nii", "a//roi.nii", "a/../a/roi.nii"])
+def test_a_listed_mask_is_no_picture_however_its_path_is_written(tmp_path, mask):
+    write(tmp_path / "a" / "x.nii", head(np.random.default_rng(0)))
+    write(tmp_path / "a" / "roi.nii", (head(np.random.default_rng(0)) > 200).astype(np.uint8))
+    (tmp_path / "labels.csv").write_text(f"path,label,mask_path\na,glioma,{mask}\n")
+    manifest = Nifti(str(tmp_path), labels="labels.csv").manifest()
+    assert set(manifest.column("volume")) == {"a/x.nii"}
+    assert {path.partition("#")[0] for path in manifest.mask_path} == {"a/roi.nii"}

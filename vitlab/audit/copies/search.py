@@ -1,5 +1,6 @@
 """The search for copies: exact ones by digest, near ones among candidates by registration."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ def find_pairs(images: Images, memo: Memo, side: Ints | None = None) -> Pairs:
     Args:
         images: All images, N; those that cannot be read or are blank are in no pair.
         memo: Keeps the near pairs of these files.
-        side: Code of what tells rows apart, such as split, label and patient, (N,): of many equal images, pairs between
-            all sides are listed.
+        side: Code of what tells rows apart, such as split, label and patient in this order, (N,): of many equal images,
+            pairs between all sides are listed, unless these are many too.
     """
     side = np.zeros(len(images), np.int64) if side is None else side
     exact = _exact(images, side)
@@ -71,16 +72,28 @@ def _exact(images: Images, side: Ints) -> Pairs:
 
 
 def _links(members: Ints, side: Ints) -> list[tuple[int, int]]:
-    """Return all pairs of a small group, of a large one each member with the first of every side: not its square."""
+    """Return all pairs of a small group, of a large one each member with the first of every side: not its square.
+
+    Where sides are many too, as of one picture in the images of a thousand patients, some stand for all, and each side
+    is linked with the next, so that no split and no label is left out.
+    """
     rows = members.tolist()
     if len(rows) <= _ALL_PAIRS:
         return [(a, b) for place, a in enumerate(rows) for b in rows[place + 1 :]]
     heads = members[np.unique(side[members], return_index=True)[1]].tolist()
-    return sorted({(min(a, b), max(a, b)) for a in heads for b in rows if a != b})
+    found = {(min(a, b), max(a, b)) for a in _some(heads) for b in rows if a != b}
+    return sorted(found | {(min(a, b), max(a, b)) for a, b in itertools.pairwise(heads)})
+
+
+def _some(heads: list[int]) -> list[int]:
+    """Return the first of every side, (S,), or of so many that a group's pairs stay few, the ends among them."""
+    if len(heads) <= _ALL_PAIRS:
+        return heads
+    return [heads[at] for at in np.linspace(0, len(heads) - 1, _ALL_PAIRS).astype(int).tolist()]
 
 
 def _spread(pairs: Pairs, images: Images, side: Ints) -> Pairs:
-    """Repeat each near pair for every two sides that images of the same pixels stand on."""
+    """Repeat each near pair for every two sides that images of the same pixels stand on, of many sides for some."""
     if not len(pairs):
         return pairs
     equals: dict[str, list[int]] = {}
@@ -88,12 +101,13 @@ def _spread(pairs: Pairs, images: Images, side: Ints) -> Pairs:
     for row, digest in enumerate(images.pixel_sha.tolist()):
         if digest in wanted:
             equals.setdefault(digest, []).append(row)
-    heads = {digest: list({side[row]: row for row in reversed(rows)}.values()) for digest, rows in equals.items()}
+    firsts = {digest: {int(side[row]): row for row in reversed(rows)} for digest, rows in equals.items()}
+    heads = {digest: [first[code] for code in sorted(first)] for digest, first in firsts.items()}
     found: dict[tuple[int, int], int] = {}
     for at, (a, b) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
-        for first in {a, *heads[images.pixel_sha[a]]}:
-            for second in {b, *heads[images.pixel_sha[b]]}:
-                found.setdefault((min(first, second), max(first, second)), at)
+        of_a, of_b = [a, *heads[images.pixel_sha[a]]], [b, *heads[images.pixel_sha[b]]]
+        for ends in itertools.chain(itertools.product(_some(of_a), of_b), itertools.product(of_a, _some(of_b))):
+            found.setdefault((min(ends), max(ends)), at)
     first, second = np.array(sorted(found), np.int64).T
     of = np.array([found[link] for link in sorted(found)])
     return Pairs(first, second, pairs.kind[of], pairs.score[of])

@@ -110,7 +110,7 @@ class Torchvision(Source):
             raise ValueError(f"no torchvision data set {dataset!r} here{hint}: there are {', '.join(self.FILES)}")
         self.dataset, self.download, self.name = dataset, download, name or dataset.lower()
         if download:  # torchvision makes the folder
-            self.root = Path(os.environ.get("VITLAB_DATA", "")).expanduser() / Path(root).expanduser()
+            self.root = Path(os.path.expanduser(os.environ.get("VITLAB_DATA", ""))) / os.path.expanduser(root)
         else:
             self.root = resolve_folder(root)
         self._sets: dict[str, Any] = {}

@@ -21,8 +21,10 @@ def resolve_root(root: str | Path, setting: str = "data.source.root") -> Path:
     Raises:
         FileNotFoundError: It is in neither.
     """
-    path, data = Path(root).expanduser(), os.environ.get("VITLAB_DATA")
-    places = [path] if path.is_absolute() else [*([Path(data).expanduser() / path] if data else []), Path.cwd() / path]
+    # os's leaves a home that there is not as it stands, to be named below
+    path, data = Path(os.path.expanduser(root)), os.environ.get("VITLAB_DATA")
+    above = [Path(os.path.expanduser(data))] if data else []
+    places = [path] if path.is_absolute() else [folder / path for folder in (*above, Path.cwd())]
     for place in places:
         if place.exists():
             return place

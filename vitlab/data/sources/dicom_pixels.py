@@ -123,7 +123,9 @@ def _padding(found: Any, frame: NDArray[Any]) -> NDArray[np.bool_]:
     if not isinstance(start, int):
         return np.zeros(frame.shape, bool)
     end = found.get("PixelPaddingRangeLimit")
-    low, high = sorted((start, end if isinstance(end, int) else start))
+    above = 2 ** (8 * frame.dtype.itemsize - 1)  # -2000 of signed pixels is often written as 63536, the same bits
+    ends = [start, end if isinstance(end, int) else start]
+    low, high = sorted(value - 2 * above * (frame.dtype.kind == "i" and above <= value < 2 * above) for value in ends)
     return np.asarray((frame >= low) & (frame <= high))
 
 
@@ -140,8 +142,11 @@ def _coloured(found: Any, frame: NDArray[Any], _number: int, _window: Window | N
 
     if found.PhotometricInterpretation == "PALETTE COLOR":
         frame = apply_color_lut(frame, found)[..., :3]
-    deep = frame.dtype.itemsize > 1  # pixel_array has turned YBR to RGB
-    return (frame >> (8 * (frame.dtype.itemsize - 1))).astype(np.uint8) if deep else frame.astype(np.uint8)
+        stored = 16  # of a palette, which fills its type
+    else:  # pixel_array has turned YBR to RGB
+        stored = int(found.get("BitsStored") or 16)
+    bits = min(stored, 8 * frame.dtype.itemsize)
+    return (frame >> max(0, bits - 8)).astype(np.uint8)
 
 
 def _for_frame(found: Any, number: int) -> Any:

@@ -86,7 +86,7 @@ def _member(mat: Any, name: str) -> Any:
     if any(isinstance(mat.get(path, getlink=True), h5py.ExternalLink) for path in ("cjdata", f"cjdata/{name}")):
         raise ValueError(f"its {name} is a link to another file")
     found = mat["cjdata"][name]
-    if found.external or found.is_virtual:
+    if found.file.filename != mat.filename or found.external or found.is_virtual:  # a link may lead through another
         raise ValueError(f"its {name} lies in another file")
     if (claimed := found.size * found.dtype.itemsize) > _MOST:
         raise ValueError(f"its {name} claims {claimed} bytes")

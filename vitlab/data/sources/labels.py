@@ -15,11 +15,13 @@ TAKEN: Final = ("label", "patient_id", "split", "fold", "mask_path")  # columns 
 def files_below(root: Path) -> list[str]:
     """Return the visible files of a folder and all folders in it, relative to it with "/", sorted.
 
-    Links to files are taken where they stay inside the folder; other links are left out, with one warning.
+    Links to files are taken where they stay inside the folder; other links are left out, with one warning, and so are
+    pipes and devices, which would never end.
     """
     real = os.path.realpath(root)
     found: list[str] = []
     outside: list[str] = []
+    endless: list[str] = []
     for parent, folders, files in os.walk(root):
         linked = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in linked)
@@ -28,9 +30,13 @@ def files_below(root: Path) -> list[str]:
             if name.startswith("."):
                 continue
             inside = Path(os.path.realpath(path)).is_relative_to(real) and name not in linked
-            (found if inside else outside).append(Path(path).relative_to(root).as_posix())
+            listed = (found if not os.path.exists(path) or os.path.isfile(path) else endless) if inside else outside
+            listed.append(Path(path).relative_to(root).as_posix())
     if outside:
         where = f"{len(outside)} links of {root} lead to folders or out of it and are left out, e.g. {min(outside)}"
+        warnings.warn(where, stacklevel=2)
+    if endless:
+        where = f"{len(endless)} pipes or devices in {root} are no files and left out, e.g. {min(endless)}"
         warnings.warn(where, stacklevel=2)
     return sorted(found)
 

@@ -5,6 +5,7 @@ Shapes: S slices along the axis, H, W pixels of a slice.
 
 import hashlib
 import json
+import os
 import re
 import warnings
 import zlib
@@ -109,7 +110,7 @@ class Nifti(Source):
         table = LabelTable(self.root / self.labels, self.root, ["path"]) if self.labels is not None else None
         known = set(files)
         masks = {path: mask for path in files if (mask := self._mask_of(path)) in known}
-        listed = {row.get("mask_path", "") for row in table.rows.values()} if table is not None else set()
+        listed = {_tidy(row.get("mask_path", "")) for row in table.rows.values()} if table is not None else set()
         volumes = sorted(known - set(masks.values()) - listed)
         if not volumes:
             raise ValueError(f"{self.root} has no .nii or .nii.gz volumes: correct data.source.root")
@@ -123,7 +124,7 @@ class Nifti(Source):
             if facts is None:
                 unlabelled.append(path)
                 continue
-            mask = self._checked(facts.get("mask_path") or masks.get(path, ""))
+            mask = self._checked(_tidy(facts.get("mask_path", "")) or masks.get(path, ""))
             masked, why = self._masked(mask, memo)
             lost += [f"{mask} ({why})"] if why else []
             kept = self._kept(path, mask, masked, memo)
@@ -187,7 +188,7 @@ class Nifti(Source):
         if not mask:
             return [], ""
         try:
-            shares = memo.get(mask, lambda: (self._masks.get(mask).slices > 127).mean((1, 2)))
+            shares = memo.get(mask, "mask", lambda: (self._masks.get(mask).slices > 127).mean((1, 2)))
         except Exception as error:  # nibabel raises its own kinds, OSError, EOFError, zlib.error and ValueError
             return [], reason(error)
         return [share > 0 for share in shares], ""
@@ -199,7 +200,8 @@ class Nifti(Source):
             ValueError: Its mask is of another number of slices.
         """
         try:
-            shares = memo.get(path, lambda: head_shares(read_nifti(self.root / path, self.axis, self.window).slices))
+            volume = self.root / path
+            shares = memo.get(path, "head", lambda: head_shares(read_nifti(volume, self.axis, self.window).slices))
         except Exception:  # as for masks; reading the slice will say why
             return [0]
         if masked and len(masked) != len(shares):
@@ -210,6 +212,11 @@ class Nifti(Source):
             "mask": [number for number, there in enumerate(masked) if there],
         }[self.keep]
         return list(kept[:: self.every])
+
+
+def _tidy(path: str) -> str:
+    """Return a path of a table as `files_below` writes it."""
+    return os.path.normpath(path).replace(os.sep, "/") if path else ""
 
 
 def read_nifti(file: Path, axis: Axis = "axial", window: Window | None = None) -> Volume:
@@ -267,10 +274,13 @@ class _Memo:
             known = json.loads(self.file.read_text(encoding="utf-8"))
             self.known = known if isinstance(known, dict) else {}
 
-    def get(self, path: str, measure: Callable[[], Iterable[float]]) -> list[float]:
-        """Return the shares of a file's slices, measured where they are not known or the file has changed."""
+    def get(self, path: str, what: Literal["head", "mask"], measure: Callable[[], Iterable[float]]) -> list[float]:
+        """Return what share of each slice of a file is head or mask, measured where unknown or the file has changed.
+
+        A file may be taken for one, then for the other, as settings change.
+        """
         facts = (self.root / path).stat()
-        stamp = f"{facts.st_size}:{facts.st_mtime_ns}"
+        stamp = f"{what}:{facts.st_size}:{facts.st_mtime_ns}"
         if self.known.get(path, [""])[0] != stamp:
             self.known[path] = [stamp, [round(float(share), 6) for share in measure()]]
             self.changed = True
