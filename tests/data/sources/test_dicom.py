@@ -284,3 +284,29 @@ def test_padding_written_without_its_sign_is_padding(tmp_path, written):
     found.save_as(tmp_path / "p.dcm")
     shown = read_dicom(tmp_path / "p.dcm").slices[0]
     assert shown[:20].max() == 0 and shown[20].max() < 10 and shown[-1].max() == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value"),
+    [
+        ("ImagePositionPatient", "DS", "1\\x\\2"),
+        ("ImageOrientationPatient", "DS", "1\\x"),
+        ("InstanceNumber", "IS", "7a"),
+    ],
+)
+def test_a_place_that_is_no_number_costs_no_patient(tmp_path, name, kind, value):
+    good = write(tmp_path / "a" / "1.dcm", RAMP, PatientID="MRN1", InstanceNumber=1)
+    found = pydicom.dcmread(good)
+    with pydicom.config.disable_value_validation():
+        found.add_new("ImagePositionPatient", "DS", [0, 0, 1])
+        found.add_new("ImageOrientationPatient", "DS", [1, 0, 0, 0, 1, 0])
+        if name in found:
+            del found[name]
+        found.add_new(name, "LO", value.split("\\"))
+        found.save_as(tmp_path / "a" / "2.dcm")
+    data = (tmp_path / "a" / "2.dcm").read_bytes()
+    tag = pydicom.tag.Tag(name)
+    mark = tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little")
+    (tmp_path / "a" / "2.dcm").write_bytes(data.replace(mark + b"LO", mark + kind.encode()))
+    manifest = Dicom(str(tmp_path)).manifest()
+    assert len(set(manifest.patient_id)) == 1 and len(manifest) == 2

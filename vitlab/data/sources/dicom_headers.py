@@ -6,6 +6,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,9 +139,13 @@ def _bare(text: str) -> str:
 
 
 def _place(header: Any) -> tuple[float, int]:
-    number = int(header.get("InstanceNumber") or 0)
-    position, orientation = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-    if not position or not orientation or len(position) != 3 or len(orientation) != 6:
-        return 0.0, number
-    across, down = np.array(orientation, float).reshape(2, 3)
-    return round(float(np.cross(across, down) @ np.array(position, float)), 3), number
+    """Return what a file is sorted by, 0 for what is no number: that would be no reason to lose whose image it is."""
+    number, along = 0, 0.0
+    with suppress(ValueError, TypeError, OverflowError):
+        number = int(header.get("InstanceNumber") or 0)
+    with suppress(ValueError, TypeError, OverflowError):
+        position, orientation = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
+        if position and orientation and len(position) == 3 and len(orientation) == 6:
+            across, down = np.array(orientation, float).reshape(2, 3)
+            along = round(float(np.cross(across, down) @ np.array(position, float)), 3)
+    return along, number

@@ -37,7 +37,7 @@ class Figshare(Source):
         """
         import h5py
 
-        files = [path for path in self.root.rglob("*.mat") if path.stem.isdecimal()]
+        files = [path for path in self.root.rglob("*.mat") if path.stem.isdecimal() and not path.is_fifo()]
         if not files:
             raise ValueError(f"{self.root} has no files like 1.mat: unpack the publisher's archives into it")
         names = ("path", "label", "patient_id", "mask_path", "exam_id", "slice")
