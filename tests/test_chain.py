@@ -135,6 +135,25 @@ def test_test_and_validate_read_a_checkpoint_and_leave_the_run_alone(runs, image
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--model.optim.lr=0.05", "goes on with model.optim.lr=0.001, and it is 0.05 here: leave that out"),
+        ("--model.drop_path=0.5", "goes on with model.drop_path=0.1, and it is 0.5 here"),
+        ("--model.backbone_kwargs={channels: [8, 8, 8, 8]}", "goes on with model.backbone_kwargs.channels=[8, 8, 16"),
+        ("--trainer.max_epochs=1", "has had 8 epochs: give as many or more as --trainer.max_epochs"),
+    ],
+)
+def test_settings_that_a_resumed_run_would_not_take_are_refused(runs, image_folder, tmp_path, flag, words, capsys):
+    run = shutil.copytree(runs / "cnn" / "seed0", tmp_path / "discs" / "cnn" / "seed0")
+    (run / "results.json").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    args = ["fit", "--config", str(run / "config.yaml"), f"--run.root={tmp_path}", "--trainer.max_epochs=2", flag]
+    assert main([*args, "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]) == 2
+    assert words in capsys.readouterr().err.strip().splitlines()[-1]
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 def test_a_step_of_fewer_images_than_a_batch_is_recorded_as_that(tmp_path, image_folder):
     linear = ["--model.optim.lr_scaling=linear", "--model.optim.base_batch_size=80", "--model.optim.lr=0.002"]
     few = ["--data.batch_size=128", "--trainer.accumulate_grad_batches=4", "--trainer.max_epochs=1"]

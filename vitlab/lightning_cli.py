@@ -125,7 +125,7 @@ class VitlabCLI(LightningCLI):
             if self.verb != "fit":
                 raise FileNotFoundError(f"{self.verb} needs weights: give --ckpt_path RUN/checkpoints/best.ckpt")
             return
-        check_checkpoint(Path(path), config)
+        check_checkpoint(Path(path), config, resumed=self.verb == "fit")
         super()._parse_ckpt_path()
 
     def instantiate_classes(self) -> None:

@@ -115,18 +115,20 @@ def _check_counts(config: Any, model_class: type[BaseModule]) -> None:
             )
 
 
-def check_checkpoint(path: Path, config: Any) -> None:
-    """Find a checkpoint that is missing, unreadable, or of another model class or image size than the settings.
+def check_checkpoint(path: Path, config: Any, *, resumed: bool) -> None:
+    """Find a checkpoint that is missing, unreadable, or of another model or image size than the settings.
 
     Args:
         path: The checkpoint.
-        config: The verb's settings, parsed.
+        config: The verb's settings, parsed; of the model before the checkpoint's are laid over them.
+        resumed: Whether its training goes on.
 
     Raises:
         FileNotFoundError: It is missing.
         ValueError: It cannot be read or does not fit.
     """
-    settings = read_checkpoint(path)["hyper_parameters"]
+    state = read_checkpoint(path)
+    settings = state["hyper_parameters"]
     class_path = config.model.class_path
     if (held := settings.get("_class_path", class_path)) != class_path:
         names = [full.rpartition(".")[2] for full in (held, class_path)]
@@ -139,3 +141,28 @@ def check_checkpoint(path: Path, config: Any) -> None:
                 f"{path} was trained with data.{fact}={held}, and it is {config.data[fact]} here: give the run's "
                 f"config.yaml, or --data.{fact}={held}"
             )
+    if resumed:
+        _check_resumed(path, config, settings, int(state.get("epoch", 0)) + 1)
+
+
+def _check_resumed(path: Path, config: Any, settings: dict[str, Any], epochs: int) -> None:
+    """Find settings of the model that a run was not begun with, which Lightning would pass over, and too few epochs."""
+    asked = config.model.init_args.as_dict()
+    for name in [name for name in asked if name in settings and name not in LINKED]:
+        now, then = asked[name], settings[name]
+        both = {name: (now, then)}
+        if isinstance(now, dict) and isinstance(then, dict):
+            both = {f"{name}.{key}": (now.get(key), then.get(key, now.get(key))) for key in {**now, **then}}
+        for field, (value, kept) in both.items():
+            if _plain(value) != _plain(kept):
+                raise ValueError(
+                    f"{path} goes on with model.{field}={kept}, and it is {value} here: leave that out, or start anew "
+                    "without --ckpt_path"
+                )
+    if 0 < (config.trainer.max_epochs or 0) < epochs:
+        raise ValueError(f"{path} has had {epochs} epochs: give as many or more as --trainer.max_epochs")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a checkpoint keeps it."""
+    return list(value) if isinstance(value, tuple) else value

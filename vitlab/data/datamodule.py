@@ -199,10 +199,10 @@ class ImageDataModule(LightningDataModule):
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for split in wanted:
             if not len(self.rows(split)):
-                raise ValueError(
-                    f"the {split} split of {self.name} has no images: set the manifest's split column, data.fold, "
-                    "data.val_fraction or data.test_fraction"
-                )
+                to_do = "set the manifest's split column, data.fold, data.val_fraction or data.test_fraction"
+                if self.trained and split == "val":
+                    to_do = "of other images than a run's own all are its test: use test in place of validate"
+                raise ValueError(f"the {split} split of {self.name} has no images: {to_do}")
 
     # Loaders.
 
