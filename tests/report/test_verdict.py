@@ -47,6 +47,14 @@ PAIRS = {
 }
 
 
+def test_a_study_does_not_claim_to_find_what_it_has_not_found(table):
+    """The interval of few patients leaves out 0, and their exchange is no rare event."""
+    few = {**PAIRS, ("ViT", "CNN"): (0.3, 0.209, 0.334, False)}
+    (_, second) = verdict(table(few))
+    assert "ViT against CNN +30.0 points [20.9, 33.4]" in second and "could have found" not in second
+    assert "may be chance (p = .20 at the least, after Holm's correction)" in second
+
+
 def test_two_sentences_answer_the_two_questions(table):
     assert verdict(table(PAIRS)) == [
         "Self-supervised pretraining helps: ViT + MAE is better than ViT by 4.1 points [1.2, 7.0] of balanced accuracy "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vitlab.evaluate.paired import Pair
-from vitlab.report.words import at_least, listed, points
+from vitlab.report.words import at_least, listed, p_value, points
 
 LISTED = 3  # pairs that a sentence names, the largest differences first
 
@@ -28,9 +28,18 @@ def may_be_chance(pairs: Sequence[Pair], unit: str = "") -> str:
 
 
 def could_find(pairs: Sequence[Pair]) -> str:
-    """Write the smallest difference that the tests of all pairs would have found; "" where it is not known."""
+    """Write the smallest difference that the tests of all pairs would have found; "" where it is not known.
+
+    It is reckoned from the width of the interval. Where one as large was not found, as among few patients, whom a test
+    that exchanges them cannot tell apart, the p that kept it from being found stands in its place.
+    """
     known = [pair.detectable for pair in pairs if pair.detectable is not None]
-    return f" (this study could have found differences of {at_least(max(known))} and more)" if known else ""
+    least = max(known, default=0.0)
+    missed = [pair.p_holm for pair in pairs if pair.p_holm is not None and abs(pair.difference or 0) >= least > 0]
+    if missed:
+        several = "at the least, " if len(pairs) > 1 else ""
+        return f" (p = {p_value(min(missed))} {several}after Holm's correction)"
+    return f" (this study could have found differences of {at_least(least)} and more)" if known else ""
 
 
 def largest(pairs: Sequence[Pair]) -> list[Pair]:
