@@ -33,6 +33,7 @@ from vitlab.models.mae import MAE
 from vitlab.models.simclr import SimCLR
 from vitlab.precision import fastest_precision, on_cpu
 from vitlab.preflight import LINKED, check_checkpoint, check_settings
+from vitlab.resumed import warn_of_changes
 from vitlab.run_folder import (
     EpochRow,
     RunSettings,
@@ -160,6 +161,8 @@ class VitlabCLI(LightningCLI):
                 config.checkpoint.save_on_train_epoch_end = False  # steps later: keep the weights that were validated
         if trainer.precision is None:
             trainer.precision = fastest_precision(trainer.accelerator)
+        if self.verb == "fit" and config.get("ckpt_path"):
+            warn_of_changes(self.folder / "config.yaml", config)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Add loggers and the callbacks that need the run folder."""
