@@ -4,8 +4,9 @@ from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
 from vitlab.evaluate.bootstrap import estimate
+from vitlab.evaluate.holm import holm
 from vitlab.evaluate.metrics import METRICS
-from vitlab.evaluate.paired import compare_pairs, holm, permutation_test
+from vitlab.evaluate.paired import compare_pairs, permutation_test
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import splits_of
 
@@ -179,3 +180,15 @@ def test_a_model_that_is_always_right_differs_from_one_that_always_says_the_same
         assert pair.differs and pair.p_holm < 0.001
     (equal,) = compared({"one": runs["same"], "other": runs["same"]})
     assert equal.low is None and not equal.differs
+
+
+def test_no_end_of_a_difference_is_beyond_what_is_possible(scored):
+    """Two runs that are worlds apart, whose spread Student's t widens beyond 1."""
+    y = np.arange(40) % 2
+    sure = lambda right: np.where(np.eye(2)[y] == 1, right, 1 - right)  # noqa: E731
+    runs = {
+        "one": [scored(sure(right), y, range(40), seed=seed) for seed, right in enumerate((0.9, 0.1))],
+        "other": [scored(sure(right), y, range(40), seed=seed) for seed, right in enumerate((0.1, 0.9))],
+    }
+    (pair,) = compared(runs)
+    assert -1 <= pair.low < -0.9 and 0.9 < pair.high <= 1 and pair.detectable is None

@@ -16,20 +16,18 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from vitlab.evaluate.bootstrap import ENDS, FLAT, Estimate
-from vitlab.evaluate.metrics import LOWER_IS_BETTER, METRICS, Figures
+from vitlab.evaluate.holm import holm
+from vitlab.evaluate.metrics import LOWER_IS_BETTER, METRICS, RANGE, Figures
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored, Split, splits_of
 from vitlab.evaluate.tally import RANKING, Tally, chunk_of, from_ranks, from_sums, score_edges, tally
 
 PERMUTATIONS = 5000
 SIGNIFICANT = 0.05
-# A test gives no p below 1 / (exchanges + 1), and Holm's correction multiplies that by the pairs: with as many
-# exchanges for each of them 0.04 at most is left.
-EXCHANGES_A_PAIR = 25
 POWER = 0.80
 
 
@@ -116,25 +114,6 @@ def compare_pairs(
             pair = _pair(a, b, metric, level, estimates[a][metric], estimates[b][metric], p_values.get(metric), matched)
             found[metric].append(pair)
     return [pair for pairs in found.values() for pair in _corrected(pairs)]
-
-
-def enough_exchanges(least: int, pairs: int) -> int:
-    """Return how many exchanges a test needs, so that the least p it can give stays significant in its family.
-
-    Args:
-        least: exchanges in any case.
-        pairs: tests that Holm's correction is over.
-    """
-    return max(least, EXCHANGES_A_PAIR * pairs)
-
-
-def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Correct p-values for their number (Holm 1979), in the order given."""
-    p = np.asarray(p_values, np.float64)
-    order = np.argsort(p, kind="stable")
-    found = np.empty(len(p))
-    found[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    return found
 
 
 def permutation_test(
@@ -277,7 +256,8 @@ def _pair(
         return Pair(a, b, metric, level, None, None, None, None, None, None, None, paired, n_patients)
     draws = one.draws - other.draws
     draws = draws[np.isfinite(draws)]
-    low, high = np.quantile(draws, ENDS)
+    widest = float(np.subtract(*RANGE.get(metric, (0.0, 1.0))[::-1]))  # of few runs draws may leave what is possible
+    low, high = np.quantile(draws, ENDS).clip(-widest, widest)
     better = -draws if metric in LOWER_IS_BETTER else draws
     flat = np.ptp(draws) < FLAT
     # From the half width, not from the deviation of the draws, which the tails of few runs would blow up.
@@ -293,7 +273,7 @@ def _pair(
         p_permutation=p_value,
         p_holm=None,
         p_better=float((better > 0).mean() + (better == 0).mean() / 2),
-        detectable=None if flat else float(detectable),
+        detectable=None if flat or detectable >= widest else float(detectable),
         paired=paired,
         n_patients=n_patients,
     )

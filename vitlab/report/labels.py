@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vitlab.evaluate.paired import Pair, holm
+from vitlab.evaluate.holm import holm
+from vitlab.evaluate.paired import Pair
 from vitlab.evaluate.scored import Level
 from vitlab.report.clauses import could_find, difference, turn
 from vitlab.report.pairs import METRIC

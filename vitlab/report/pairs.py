@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from vitlab.evaluate.bootstrap import Estimate, estimate
-from vitlab.evaluate.paired import Pair, compare_pairs, enough_exchanges, holm
+from vitlab.evaluate.holm import enough_exchanges, holm
+from vitlab.evaluate.paired import Pair, compare_pairs
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Level, Scored
 from vitlab.report.rows import Row

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitlab.evaluate.bootstrap import Estimate, estimate
-from vitlab.evaluate.paired import Pair, compare_pairs, enough_exchanges, holm
+from vitlab.evaluate.holm import enough_exchanges, holm
+from vitlab.evaluate.paired import Pair, compare_pairs
 from vitlab.evaluate.predictions import Predictions
 from vitlab.evaluate.resampling import Resampling
 from vitlab.evaluate.scored import Scored
