@@ -115,7 +115,7 @@ def _check_counts(config: Any, model_class: type[BaseModule]) -> None:
             )
 
 
-def check_checkpoint(path: Path, config: Any, *, resumed: bool) -> None:
+def check_checkpoint(path: Path, config: Any, *, resumed: bool = False) -> None:
     """Find a checkpoint that is missing, unreadable, or of another model or image size than the settings.
 
     Args:
