@@ -25,7 +25,7 @@ ARROWS = {
     "collector": [],
     "stops": [],
     "extra_outputs": ["data.corruptions", "evaluate"],
-    "preflight": ["checkpoint", "devices", "mistakes", "monitored", "precision", "models", "data"],
+    "preflight": ["checkpoint", "devices", "mistakes", "monitored", "precision", "models", "data", "resumed"],
     "monitored": ["callbacks", "models"],  # who logs what
     "precision": [],
     "config_files": ["shipped"],

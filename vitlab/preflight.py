@@ -10,6 +10,7 @@ from vitlab.devices import check_strategy
 from vitlab.mistakes import refuse_null
 from vitlab.models.base import BaseModule
 from vitlab.monitored import check_monitored
+from vitlab.resumed import check_resumed
 
 # What the data know and the model is told.
 LINKED = ("num_classes", "image_size", "channels")
@@ -142,27 +143,4 @@ def check_checkpoint(path: Path, config: Any, *, resumed: bool = False) -> None:
                 f"config.yaml, or --data.{fact}={held}"
             )
     if resumed:
-        _check_resumed(path, config, settings, int(state.get("epoch", 0)) + 1)
-
-
-def _check_resumed(path: Path, config: Any, settings: dict[str, Any], epochs: int) -> None:
-    """Find settings of the model that a run was not begun with, which Lightning would pass over, and too few epochs."""
-    asked = config.model.init_args.as_dict()
-    for name in [name for name in asked if name in settings and name not in LINKED]:
-        now, then = asked[name], settings[name]
-        both = {name: (now, then)}
-        if isinstance(now, dict) and isinstance(then, dict):
-            both = {f"{name}.{key}": (now.get(key), then.get(key, now.get(key))) for key in {**now, **then}}
-        for field, (value, kept) in both.items():
-            if _plain(value) != _plain(kept):
-                raise ValueError(
-                    f"{path} goes on with model.{field}={kept}, and it is {value} here: leave that out, or start anew "
-                    "without --ckpt_path"
-                )
-    if 0 < (config.trainer.max_epochs or 0) < epochs:
-        raise ValueError(f"{path} has had {epochs} epochs: give as many or more as --trainer.max_epochs")
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as a checkpoint keeps it."""
-    return list(value) if isinstance(value, tuple) else value
+        check_resumed(path, config, state, linked=LINKED)

@@ -1,6 +1,7 @@
-"""What a resumed run does otherwise than it began: its results are then of no single setting, and that is said."""
+"""What a resumed run would do otherwise than it began: what it would not take is refused, the rest is said."""
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,35 @@ _MATERIAL = (
 )  # fmt: skip
 
 
+def check_resumed(path: Path, config: Any, state: dict[str, Any], *, linked: Collection[str]) -> None:
+    """Refuse settings of the model that the run was not begun with, which Lightning passes over, and too few epochs.
+
+    Args:
+        path: The checkpoint.
+        config: The settings of `fit`, parsed; of the model before the checkpoint's are laid over them.
+        state: What the checkpoint holds.
+        linked: Settings of the model that the data tell.
+
+    Raises:
+        ValueError: There are such settings; the message names the first.
+    """
+    asked, held = _plain(config.model.init_args), _plain(state["hyper_parameters"])
+    for name in [name for name in asked if name in held and name not in linked]:
+        now, then = asked[name], held[name]
+        both = {name: (now, then)}
+        if isinstance(now, dict) and isinstance(then, dict):
+            both = {f"{name}.{key}": (now.get(key), then.get(key, now.get(key))) for key in {**now, **then}}
+        for field, (value, kept) in both.items():
+            if value != kept:
+                raise ValueError(
+                    f"{path} goes on with model.{field}={kept}, and it is {value} here: leave that out, or start anew "
+                    "without --ckpt_path"
+                )
+    epochs = int(state.get("epoch", 0)) + 1
+    if 0 < (config.trainer.max_epochs or 0) < epochs:
+        raise ValueError(f"{path} has had {epochs} epochs: give as many or more as --trainer.max_epochs")
+
+
 def warn_of_changes(file: Path, config: Any) -> None:
     """Warn of settings that differ from those in a run's folder.
 
@@ -22,8 +52,9 @@ def warn_of_changes(file: Path, config: Any) -> None:
     """
     try:
         before = parse(file.read_text(encoding="utf-8"))
-        assert isinstance(before, dict), file
-    except (OSError, ValueError, AssertionError):
+    except (OSError, ValueError):
+        return
+    if not isinstance(before, dict):
         return
     changes = []
     for name in _MATERIAL:
